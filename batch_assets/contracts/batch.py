@@ -1,0 +1,85 @@
+"""What flows from a source to the loading core: Arrow rows with their places, and rejected rows.
+
+A source never decides what happens to a row; it types what it can, and hands over the rest with
+the reason. Rules about typed rows are in `rules.py`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+import pyarrow as pa
+
+Original = Mapping[str, str | None]
+"""The values of one row as the source wrote them, by the source's column names."""
+
+POSITION_SCHEMA = pa.schema(
+    [
+        pa.field("file", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+    ]
+)
+"""Where each row of a batch came from: file (relative to the feed's folder), 1-based line or row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One thing wrong with one row.
+
+    Attributes:
+        rule: Name of the rule, from a closed set; reports group by it.
+        column: The column blamed, as the target names it; empty if the whole row is.
+        observed: The value seen, as text.
+        expected: What the rule allows, in words.
+        hint: What a person does next.
+    """
+
+    rule: str
+    column: str
+    observed: str | None
+    expected: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRow:
+    """A row that is not loaded, with everything needed to explain, correct and replay it.
+
+    Attributes:
+        file: File it came from, relative to the feed's folder.
+        row: 1-based line or row number in that file.
+        violations: At least one.
+        original: The row's values before any parsing.
+        window_value: Value of the window column where it could be read, else None.
+    """
+
+    file: str
+    row: int
+    violations: tuple[Violation, ...]
+    original: Original
+    window_value: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceBatch:
+    """A piece of a source: what the reader counted, what was typed, what was not.
+
+    Attributes:
+        read_rows: Rows the reader saw in the source, counted by the reader alone; the core
+            checks that rows + rejected + skipped_rows come to the same.
+        rows: Typed rows with exactly the content columns of the contract, in its order.
+        positions: One row per row of `rows`, POSITION_SCHEMA.
+        rejected: Rows that could not be typed.
+        skipped_rows: Rows left out on purpose (another symbol, an unchanged document).
+        originals: Gives the original values of rows of this batch by their index in `rows`;
+            called only for rows that break a rule.
+        resume_after: Opaque position; a source that can resume starts after it.
+    """
+
+    read_rows: int
+    rows: pa.RecordBatch
+    positions: pa.RecordBatch
+    originals: Callable[[Sequence[int]], list[Original]]
+    rejected: tuple[RejectedRow, ...] = ()
+    skipped_rows: int = 0
+    resume_after: Mapping[str, int | str] = field(default_factory=dict)

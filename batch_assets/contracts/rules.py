@@ -1,0 +1,63 @@
+"""Rules about one row, evaluated over whole Arrow batches.
+
+Verdicts about a table belong in `quality/`. A rule never loops over rows.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+class Severity(StrEnum):
+    """What breaking a rule costs a row."""
+
+    REJECT = "reject"
+    WARN = "warn"
+
+
+@dataclass(frozen=True, slots=True)
+class RowRule:
+    """One promise about every row.
+
+    Attributes:
+        name: Closed-set name shown in reports, `snake_case`, a statement that is broken.
+        columns: Columns looked at; the first one is blamed.
+        broken: Gives a boolean array, True where the row breaks the rule; null counts as kept.
+        expected: What is allowed, in words.
+        hint: What a person does about it.
+        severity: REJECT keeps the row out; WARN stores it and counts it.
+        window_limit_ratio: Above this share of broken rows (0-1) the whole window fails.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    broken: Callable[[pa.RecordBatch], pa.BooleanArray]
+    expected: str
+    hint: str = ""
+    severity: Severity = Severity.REJECT
+    window_limit_ratio: float | None = None
+
+
+def required(column: str, *, hint: str = "fill the cell in the source") -> RowRule:
+    """The column has a value in every row."""
+    return RowRule(
+        name="missing_value",
+        columns=(column,),
+        broken=lambda batch: pc.is_null(batch.column(column)),
+        expected="a value",
+        hint=hint,
+    )
+
+
+def not_negative(column: str) -> RowRule:
+    """The column is zero or more, where it has a value."""
+    return RowRule(
+        name="negative_value",
+        columns=(column,),
+        broken=lambda batch: pc.less(batch.column(column), pa.scalar(0).cast(pa.int64())),
+        expected="zero or more",
+        hint="correct the sign in the source",
+    )

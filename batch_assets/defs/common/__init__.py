@@ -1,0 +1,1 @@
+"""What the domains of this package share: partitions, pools, resources, retries."""

@@ -1,0 +1,1 @@
+"""Daily bars as Dagster assets, one per feed."""

@@ -1,0 +1,107 @@
+"""The exception tree; every class says whether trying again can help.
+
+    BatchAssetsError
+    ├── ConfigurationError            a setting is missing or wrong               (fatal)
+    ├── InfrastructureError           the world around us failed                  (retryable)
+    │   ├── DatabaseUnavailable       no connection, server restarting, deadlock
+    │   ├── EmbeddedServerError       the private PostgreSQL did not start or stop
+    │   └── SourceUnavailable         a folder or vendor does not answer
+    ├── LeaseError
+    │   ├── LeaseHeld                 somebody else is writing this window        (retryable)
+    │   └── LeaseLost                 our token is no longer the current one      (fatal)
+    ├── DataError                     the input is wrong; a retry gives the same  (fatal)
+    │   ├── UnreadableSource          a file cannot be opened or decoded
+    │   ├── RejectLimitExceeded       more rows rejected than the feed allows
+    │   └── WindowRuleBroken          too many rows of the window break one rule
+    ├── ContractError                 code, contract and table disagree           (fatal)
+    │   ├── SchemaMismatch            Arrow and PostgreSQL types differ
+    │   ├── LedgerImbalance           rows read are not the rows accounted for
+    │   └── MigrationError            the database is not what the files say
+    └── SourceChanged                 the input changed while it was being read   (retryable)
+
+Messages have three parts: what was observed, what was expected, what to do next.
+"""
+
+
+class BatchAssetsError(Exception):
+    """Base of everything this package raises on purpose."""
+
+    retryable = False
+
+
+class ConfigurationError(BatchAssetsError):
+    """A setting is missing or wrong."""
+
+
+class InfrastructureError(BatchAssetsError):
+    """Something outside the data failed; never spends the error budget."""
+
+    retryable = True
+
+
+class DatabaseUnavailable(InfrastructureError):
+    """PostgreSQL cannot be reached, is restarting, or ended our transaction."""
+
+    def __init__(self, message: str, *, sqlstate: str | None = None) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+
+
+class EmbeddedServerError(InfrastructureError):
+    """The private PostgreSQL server did not start, answer or stop."""
+
+
+class SourceUnavailable(InfrastructureError):
+    """A folder or vendor does not answer."""
+
+
+class LeaseError(BatchAssetsError):
+    """Who may write a window."""
+
+
+class LeaseHeld(LeaseError):
+    """Another writer holds the window."""
+
+    retryable = True
+
+
+class LeaseLost(LeaseError):
+    """Another writer has taken the window over; nothing of ours was published."""
+
+
+class DataError(BatchAssetsError):
+    """The input is wrong; trying again gives the same answer."""
+
+
+class UnreadableSource(DataError):
+    """A file cannot be opened, decompressed or decoded."""
+
+
+class RejectLimitExceeded(DataError):
+    """More rows were rejected than the feed allows."""
+
+
+class WindowRuleBroken(DataError):
+    """Too many rows of one window break a rule that judges the window."""
+
+
+class ContractError(BatchAssetsError):
+    """Code, contract and table disagree; a person has to change one of them."""
+
+
+class SchemaMismatch(ContractError):
+    """Arrow and PostgreSQL types do not agree exactly."""
+
+
+class LedgerImbalance(ContractError):
+    """The rows read are not the rows accounted for; the transaction is rolled back."""
+
+
+class MigrationError(ContractError):
+    """The database is not what the migration files say."""
+
+
+class SourceChanged(BatchAssetsError):
+    """The input changed between the moment it was recognised and the moment it was read."""
+
+    retryable = True

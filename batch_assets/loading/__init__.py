@@ -1,0 +1,1 @@
+"""Arrow batches to rows: the only package that writes data."""

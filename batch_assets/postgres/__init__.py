@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, names, locks, migrations, the embedded server. Knows nothing of our data."""

@@ -1,0 +1,1 @@
+"""Verdicts about tables, in SQL."""

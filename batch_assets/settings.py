@@ -1,0 +1,161 @@
+"""Settings: the only reader of the environment and of batch_assets.toml.
+
+Order, first wins: environment variable, batch_assets.toml, default. Each domain validates its own
+section of the file (`Settings.section`), so that adding a domain does not change this module.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from batch_assets.errors import ConfigurationError
+
+CONFIG_NAME = "batch_assets.toml"
+ENVIRONMENT_PREFIX = "BATCH_ASSETS_"
+_PACKAGE = Path(__file__).resolve().parent
+
+
+class DatabaseSettings(BaseModel):
+    """`[database]`: how this process uses PostgreSQL."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: SecretStr | None = Field(
+        default=None, description="PostgreSQL 14 or newer; unset starts the embedded server"
+    )
+    pool_min: int = Field(default=1, ge=0, description="connections kept open by one process")
+    pool_max: int = Field(default=20, ge=1, description="connections one process may open")
+    connect_timeout_seconds: int = Field(default=10, ge=1)
+    lock_timeout_seconds: float = Field(default=30.0, gt=0)
+    statement_timeout_seconds: float = Field(default=3600.0, gt=0)
+
+
+class LoadingSettings(BaseModel):
+    """`[loading]`: bounds of the loading core."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    publish_connections: int = Field(default=2, ge=1, le=16)
+    chunk_rows: int = Field(default=65_536, ge=500, description="upper bound of one chunk")
+    chunk_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
+    queue_bytes: int = Field(default=96 * 1024 * 1024, ge=1024 * 1024)
+    lease_seconds: float = Field(default=30.0, gt=0)
+    reject_limit_rows: int = Field(default=1_000, ge=0)
+    reject_limit_ratio: float = Field(default=0.01, ge=0, le=1)
+
+
+class Settings(BaseModel):
+    """Everything a process needs to know before it starts.
+
+    Attributes:
+        config_file: The batch_assets.toml in force; relative paths in it start at its folder.
+        state_dir: Where the embedded server, caches and reports live.
+        database: The `[database]` section.
+        loading: The `[loading]` section.
+        sections: Every other section, as parsed; each domain validates its own.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    config_file: Path
+    state_dir: Path
+    database: DatabaseSettings
+    loading: LoadingSettings
+    sections: Mapping[str, Any]
+
+    @property
+    def config_dir(self) -> Path:
+        """Folder that relative paths of the configuration start from."""
+        return self.config_file.parent
+
+    def section(self, name: str) -> Mapping[str, Any]:
+        """One section of the file, empty if it is absent."""
+        value = self.sections.get(name, {})
+        if not isinstance(value, Mapping):
+            raise ConfigurationError(
+                f"{self.config_file}: '{name}' is {value!r}, expected a table; write [{name}]"
+            )
+        return value
+
+
+def shipped_path(name: str) -> Path:
+    """A file or folder that travels with the package (`sql`, `examples`, `dagster.yaml`).
+
+    Found beside the package in a checkout, inside it in an installed wheel.
+    """
+    inside = _PACKAGE / "shipped" / name
+    return inside if inside.exists() else _PACKAGE.parent / name
+
+
+def find_config_file(environ: Mapping[str, str], working_dir: Path) -> Path:
+    """The configuration in force: named by the environment, else nearest, else shipped."""
+    named = environ.get(f"{ENVIRONMENT_PREFIX}CONFIG")
+    if named:
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise ConfigurationError(
+                f"BATCH_ASSETS_CONFIG names {path}, which is not a file; "
+                "correct it, or unset it to use the shipped configuration"
+            )
+        return path.resolve()
+    for folder in (working_dir, *working_dir.parents):
+        if (folder / CONFIG_NAME).is_file():
+            return folder / CONFIG_NAME
+    return shipped_path(CONFIG_NAME)
+
+
+def load_settings(
+    environ: Mapping[str, str] | None = None, *, working_dir: Path | None = None
+) -> Settings:
+    """Read the environment and the configuration file.
+
+    Raises:
+        ConfigurationError: A file cannot be read or a value is not allowed; says which.
+    """
+    environ = os.environ if environ is None else environ
+    working_dir = (working_dir or Path.cwd()).resolve()
+    config_file = find_config_file(environ, working_dir)
+    try:
+        document = tomllib.loads(config_file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(
+            f"{config_file} cannot be read: {error}; expected a TOML file in UTF-8"
+        ) from error
+    database = dict(document.pop("database", {}))
+    if url := environ.get(f"{ENVIRONMENT_PREFIX}DATABASE_URL"):
+        database["url"] = url
+    try:
+        return Settings(
+            config_file=config_file,
+            state_dir=_state_dir(environ, config_file, working_dir),
+            database=DatabaseSettings(**database),
+            loading=LoadingSettings(**document.pop("loading", {})),
+            sections=document,
+        )
+    except ValidationError as error:
+        raise ConfigurationError(f"{config_file}: {describe_validation(error)}") from None
+
+
+def describe_validation(error: ValidationError) -> str:
+    """One line per wrong value, without repeating the value (it may be a secret)."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()
+    )
+
+
+def _state_dir(environ: Mapping[str, str], config_file: Path, working_dir: Path) -> Path:
+    if named := environ.get(f"{ENVIRONMENT_PREFIX}HOME"):
+        return Path(named).expanduser().resolve()
+    shipped_in_wheel = config_file.is_relative_to(_PACKAGE)
+    return (working_dir if shipped_in_wheel else config_file.parent) / ".batch_assets"
+
+
+@lru_cache(maxsize=1)
+def current_settings() -> Settings:
+    """The settings of this process, read at first use."""
+    return load_settings()

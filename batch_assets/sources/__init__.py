@@ -1,0 +1,1 @@
+"""The outside world as Arrow batches, one package per domain."""

@@ -1,0 +1,1 @@
+"""Daily bars from files and vendors, as Arrow batches."""

@@ -1,0 +1,1 @@
+"""Tests of batch_assets; the tree mirrors the package, scenarios cross it."""

@@ -148,6 +148,20 @@ def describe_validation(error: ValidationError) -> str:
     )
 
 
+def child_environment(settings: Settings, **extra: str) -> dict[str, str]:
+    """The environment of a process we start, so that it resolves these settings in any folder."""
+    environment = {
+        **os.environ,
+        f"{ENVIRONMENT_PREFIX}CONFIG": str(settings.config_file),
+        f"{ENVIRONMENT_PREFIX}HOME": str(settings.state_dir),
+        **extra,
+    }
+    environment.pop(f"{ENVIRONMENT_PREFIX}DATABASE_URL", None)
+    if settings.database.url is not None:
+        environment[f"{ENVIRONMENT_PREFIX}DATABASE_URL"] = settings.database.url.get_secret_value()
+    return environment
+
+
 def _state_dir(environ: Mapping[str, str], config_file: Path, working_dir: Path) -> Path:
     if named := environ.get(f"{ENVIRONMENT_PREFIX}HOME"):
         return Path(named).expanduser().resolve()

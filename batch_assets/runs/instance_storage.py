@@ -1,0 +1,122 @@
+"""Dagster's own storage, found through our settings.
+
+Named in dagster.yaml as `storage: custom:`, so that every process that loads the file (webserver,
+daemon, code server, run worker, step, `dagster job execute`) reaches the same tables with nothing
+set in the environment. The rows are Dagster's; nothing here reads them.
+
+Why not `storage: postgres: postgres_url: {env: …}`: that form fails where the variable is unset,
+and a bare `postgresql://` URL is taken for psycopg 3, with which launching a backfill fails.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Self
+
+import psycopg
+from dagster_postgres import DagsterPostgresStorage
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy.engine import URL
+
+from batch_assets.errors import ConfigurationError
+from batch_assets.postgres.connect import connect, database_url
+from batch_assets.settings import Settings, load_settings
+
+logger = logging.getLogger(__name__)
+
+DAGSTER_SCHEMA = "dagster"
+
+# The last table each of Dagster's three storages looks for before it creates its own.
+_OWN_TABLES = ("event_logs", "runs", "jobs")
+
+# Any fixed number does, as long as nothing else in the database takes the same one.
+_CREATION_LOCK = 0x6261_6461_6773
+
+
+class SettingsPostgresStorage(DagsterPostgresStorage):  # type: ignore[misc]  # untyped package
+    """dagster-postgres in the database of our settings, in a schema of its own."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, object]:
+        """No option: everything comes from the environment and batch_assets.toml."""
+        return {}
+
+    @classmethod
+    def from_config_value(
+        cls,
+        inst_data: object,
+        config_value: Mapping[str, object],  # noqa: ARG003 - Dagster's signature
+    ) -> Self:
+        """Open the storage, creating schema and tables the first time.
+
+        Raises:
+            ConfigurationError: The settings are wrong, or the role may not create the schema.
+            DatabaseUnavailable: The server does not answer.
+        """
+        settings = load_settings()
+        url = database_url(settings)
+        with _creating_once(url, settings):
+            return cls(
+                postgres_url=storage_url(url, settings).render_as_string(hide_password=False),
+                inst_data=inst_data,
+            )
+
+
+def storage_url(libpq_url: str, settings: Settings) -> URL:
+    """The SQLAlchemy URL of Dagster's tables for a libpq URL of the database.
+
+    libpq itself takes the URL apart, so that every form it knows (several hosts, a socket folder,
+    `sslmode`) means the same here as on our own connections.
+    """
+    parameters = {name: str(value) for name, value in conninfo_to_dict(libpq_url).items()}
+    options = f"{parameters.pop('options', '')} -csearch_path={DAGSTER_SCHEMA}".strip()
+    return URL.create(
+        "postgresql+psycopg2",
+        username=parameters.pop("user", None),
+        password=parameters.pop("password", None),
+        database=parameters.pop("dbname", None),
+        query={
+            "application_name": "batch_assets_dagster",
+            "connect_timeout": str(settings.database.connect_timeout_seconds),
+            **parameters,
+            "options": options,
+        },
+    )
+
+
+@contextmanager
+def _creating_once(url: str, settings: Settings) -> Iterator[None]:
+    """Let one process at a time create the schema and Dagster's tables in it.
+
+    Five processes start together under `up`; Dagster's own guard against creating a table twice
+    covers some of the errors PostgreSQL can answer with, but not a half-created schema.
+    """
+    with connect(
+        url, application_name="batch_assets_dagster", autocommit=True, options=settings.database
+    ) as conn:
+        if not _tables_exist(conn):
+            # The session lock is let go when the connection closes, also after a crash.
+            conn.execute("SELECT pg_advisory_lock(%s)", [_CREATION_LOCK])
+            _create_schema(conn)
+            yield
+            return
+    yield
+
+
+def _create_schema(conn: psycopg.Connection) -> None:
+    try:
+        conn.execute("CREATE SCHEMA IF NOT EXISTS dagster")
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ConfigurationError(
+            f"schema '{DAGSTER_SCHEMA}' is missing and this role may not create it: "
+            f"{error.diag.message_primary}; create it, or grant CREATE on the database"
+        ) from error
+    logger.info("Dagster's tables live in schema dagster")
+
+
+def _tables_exist(conn: psycopg.Connection) -> bool:
+    names = [f"{DAGSTER_SCHEMA}.{table}" for table in _OWN_TABLES]
+    row = conn.execute(
+        "SELECT count(to_regclass(name)) FROM unnest(%s::text[]) AS name", [names]
+    ).fetchone()
+    return row is not None and row[0] == len(_OWN_TABLES)

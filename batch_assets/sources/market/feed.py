@@ -1,0 +1,264 @@
+"""One `[market.feeds.<name>]` of batch_assets.toml: where files lie and what their cells mean.
+
+Only what a person writes is here. Reading files belongs in files.py and below it, symbols in
+symbols.py, names of columns in columns.py.
+"""
+
+import codecs
+import re
+from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from batch_assets.contracts.rules import Severity
+from batch_assets.errors import ConfigurationError
+from batch_assets.settings import describe_validation
+from batch_assets.sources.market.columns import Columns
+from batch_assets.sources.market.exchanges import CLOSES, TradingHours
+from batch_assets.sources.market.symbols import SymbolRule
+
+LOT_SHARES = 100  # 手, the board lot of mainland exchanges
+
+
+class Layout(StrEnum):
+    """How days lie in the folder: a file a day, or files that each hold many days."""
+
+    BY_DAY = "by_day"
+    BY_SYMBOL = "by_symbol"
+
+
+class FileFormat(StrEnum):
+    """How a file is packed."""
+
+    CSV = "csv"
+    CSV_GZ = "csv.gz"
+    ZIP = "zip"
+    PARQUET = "parquet"
+    XLSX = "xlsx"
+
+
+class Adjustment(StrEnum):
+    """How prices are adjusted for corporate actions."""
+
+    RAW = "raw"
+    QFQ = "qfq"
+    HFQ = "hfq"
+
+
+class Feed(BaseModel):
+    """What one feed is, as its section of the configuration says it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,59}$", description="small letters, digits, _")
+    source: str = Field(default="", description="value of the column `source`; the feed's name")
+    folder: Path = Field(description="relative paths start at the configuration's folder")
+    files: str = Field(default="*", min_length=1, description="glob; {date} or {date:%Y%m%d}")
+    layout: Layout
+    format: FileFormat | None = Field(default=None, description="else told by the file's name")
+    encoding: str = "utf-8"
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    header: bool = True
+    skip_lines: int = Field(default=0, ge=0, description="lines before the header")
+    sheet: str | None = Field(default=None, description="of a workbook; else the first")
+    zip_member: str = Field(default="*", description="glob of the members of a zip to read")
+    columns: Columns = Columns()
+    symbol: SymbolRule = SymbolRule()
+    date_format: str = "auto"
+    volume_unit: Literal["share", "lot"] | Decimal = "share"
+    amount_scale: Decimal = Field(default=Decimal(1), gt=0)
+    price_scale: Decimal = Field(default=Decimal(1), gt=0)
+    nulls: tuple[str, ...] = ("", "-", "--", "None", "NULL", "null", "N/A")
+    suspended_values: tuple[str, ...] = Field(default=(), description="of columns.status")
+    prices: Adjustment = Adjustment.RAW
+    ohlc_rule: Severity | None = Field(default=None, description="else reject raw, warn adjusted")
+    calendar: str
+    calendar_file: Path | None = Field(default=None, description="own open and closed days")
+    time_zone: str = ""
+    closes_at: time | None = None
+    ready_after_minutes: int = Field(default=60, ge=0, le=7 * 24 * 60)
+    first_day: date | None = None
+    schedule: str | None = Field(default=None, description="cron in the feed's time zone")
+    reject_limit_rows: int | None = Field(default=None, ge=0)
+    reject_limit_ratio: float | None = Field(default=None, ge=0, le=1)
+    max_partitions_per_run: int = Field(default=30, ge=1)
+    max_expanded_bytes: int = Field(default=8 * 1024**3, ge=1024)
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding_exists(cls, value: str) -> str:
+        try:
+            return codecs.lookup(value).name
+        except LookupError:
+            raise ValueError("no such encoding; try utf-8, gb18030, big5 or latin-1") from None
+
+    @field_validator("volume_unit", mode="after")
+    @classmethod
+    def _unit_is_positive(cls, value: "str | Decimal") -> "str | Decimal":
+        if isinstance(value, Decimal) and not value > 0:
+            raise ValueError("a unit is 'share', 'lot' or a number above zero")
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Feed":
+        hours = CLOSES.get(self.calendar)
+        if hours is None and not (self.time_zone and self.closes_at):
+            raise ValueError(
+                f"the close of calendar {self.calendar!r} is not known; write time_zone and closes_at"
+            )
+        try:
+            ZoneInfo(self.zone_name)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"time_zone {self.zone_name!r} is not an IANA name") from None
+        if not self.header:
+            self._positions_only()
+        if self.suspended_values and not self.columns.status:
+            raise ValueError("suspended_values needs columns.status")
+        return self
+
+    def _positions_only(self) -> None:
+        for target, candidates in self.columns.stated():
+            if any(isinstance(candidate, str) for candidate in candidates):
+                raise ValueError(
+                    f"columns.{target} is a name, but header = false; write its position from 1"
+                )
+
+    @property
+    def source_name(self) -> str:
+        """Value of the column `source`."""
+        return self.source or self.name
+
+    @property
+    def hours(self) -> TradingHours:
+        """Close of the feed's exchange, and the calendar that lists its sessions."""
+        known = CLOSES.get(self.calendar, TradingHours("UTC", None))
+        return TradingHours(
+            time_zone=self.time_zone or known.time_zone,
+            close=self.closes_at or known.close,
+            calendar=known.calendar or self.calendar,
+        )
+
+    @property
+    def zone_name(self) -> str:
+        """IANA name of the exchange's time zone."""
+        return self.hours.time_zone
+
+    @property
+    def calendar_name(self) -> str:
+        """Calendar that lists the sessions (Shenzhen trades on the days of Shanghai)."""
+        return self.hours.calendar
+
+    @property
+    def volume_scale(self) -> Decimal:
+        """Shares or units in one unit of the file's volume column."""
+        if isinstance(self.volume_unit, Decimal):
+            return self.volume_unit
+        return Decimal(LOT_SHARES if self.volume_unit == "lot" else 1)
+
+    @property
+    def ohlc_severity(self) -> Severity:
+        """What a bar whose high or low does not bound open and close costs."""
+        default = Severity.REJECT if self.prices is Adjustment.RAW else Severity.WARN
+        return self.ohlc_rule or default
+
+    def closes_on(self, day: date) -> datetime:
+        """Instant at which the session of a day is over."""
+        hours = self.hours
+        zone = ZoneInfo(hours.time_zone)
+        if hours.close is None:
+            return datetime.combine(day + timedelta(days=1), time.min, tzinfo=zone)
+        return datetime.combine(day, hours.close, tzinfo=zone)
+
+    def ready_on(self, day: date) -> datetime:
+        """Instant from which the file of a day is expected."""
+        return self.closes_on(day) + timedelta(minutes=self.ready_after_minutes)
+
+    @property
+    def cron(self) -> str:
+        """Cron of the daily run, in the feed's time zone: a minute after a file is due."""
+        if self.schedule:
+            return self.schedule
+        # Any winter day: the wall clock is what counts, and it does not change with the season.
+        ready = self.ready_on(date(2024, 1, 10)) + timedelta(minutes=1)
+        return f"{ready.minute} {ready.hour} * * *"
+
+
+def build_feeds(section: Mapping[str, Any], base_dir: Path) -> dict[str, Feed]:
+    """Read the `[market]` section.
+
+    Args:
+        section: The section as parsed: `feeds`, and `default_feed`.
+        base_dir: Folder that relative paths start from.
+
+    Returns:
+        Feeds by name, the default one first.
+
+    Raises:
+        ConfigurationError: A value is wrong; names feed and key.
+    """
+    unknown = sorted(set(section) - {"feeds", "default_feed"})
+    if unknown:
+        raise ConfigurationError(
+            f"[market] has {', '.join(unknown)}, expected only default_feed and feeds; "
+            "settings of a feed belong under [market.feeds.<name>]"
+        )
+    feeds = {
+        name: _build_feed(name, body, base_dir) for name, body in section.get("feeds", {}).items()
+    }
+    _refuse_mixed_sources(feeds)
+    default = section.get("default_feed", next(iter(feeds), None))
+    if default is not None and default not in feeds:
+        raise ConfigurationError(
+            f"[market] default_feed is {default!r}, expected one of {', '.join(feeds) or 'no feeds'}"
+        )
+    return {name: feeds[name] for name in sorted(feeds, key=lambda name: name != default)}
+
+
+def _build_feed(name: str, body: Any, base_dir: Path) -> Feed:
+    if not isinstance(body, Mapping):
+        raise ConfigurationError(
+            f"[market.feeds] {name} is {body!r}, expected a table; write [market.feeds.{name}]"
+        )
+    try:
+        feed = Feed(**{**body, "name": name})
+    except ValidationError as error:
+        raise ConfigurationError(f"[market.feeds.{name}] {describe_validation(error)}") from None
+    calendar_file = feed.calendar_file and base_dir / feed.calendar_file.expanduser()
+    folder = base_dir / feed.folder.expanduser()
+    return feed.model_copy(update={"folder": folder, "calendar_file": calendar_file})
+
+
+def _refuse_mixed_sources(feeds: Mapping[str, Feed]) -> None:
+    by_source: dict[str, Feed] = {}
+    for feed in feeds.values():
+        other = by_source.setdefault(feed.source_name, feed)
+        if other.prices is not feed.prices:
+            raise ConfigurationError(
+                f"feeds {other.name} ({other.prices}) and {feed.name} ({feed.prices}) write source "
+                f"{feed.source_name!r}; adjusted and raw prices never mix: give one another source"
+            )
+
+
+def file_format(feed: Feed, name: str) -> FileFormat | None:
+    """How a file is packed, by the feed or else by its name; None if the name does not say."""
+    if feed.format is not None:
+        return feed.format
+    for pattern, found in _BY_NAME:
+        if re.search(pattern, name, re.IGNORECASE):
+            return found
+    return None
+
+
+_BY_NAME = (
+    (r"\.gz$", FileFormat.CSV_GZ),
+    (r"\.zip$", FileFormat.ZIP),
+    (r"\.(parquet|pq)$", FileFormat.PARQUET),
+    (r"\.xls[xmb]?$", FileFormat.XLSX),
+    (r"\.(csv|txt|tsv|dat)$", FileFormat.CSV),
+)

@@ -1,0 +1,54 @@
+"""Which files of a folder belong to a feed, and to which day."""
+
+import re
+from datetime import date
+from pathlib import Path
+
+from batch_assets.errors import SourceUnavailable
+from batch_assets.sources.market.dates import ROC_OFFSET_YEARS
+from batch_assets.sources.market.feed import Feed
+
+_DATE_FIELD = re.compile(r"\{date(?::(?P<format>[^{}]*))?\}")
+
+
+def has_date(files: str) -> bool:
+    """Whether a pattern of files tells the day."""
+    return _DATE_FIELD.search(files) is not None
+
+
+def require_folder(feed: Feed) -> None:
+    """Refuse to take a missing folder for a folder without files.
+
+    Raises:
+        SourceUnavailable: The folder is not there.
+    """
+    if not feed.folder.is_dir():
+        raise SourceUnavailable(
+            f"folder {feed.folder} of feed {feed.name} is not there, expected a folder with "
+            f"{feed.files}; mount it, or correct `folder`"
+        )
+
+
+def find_day_files(feed: Feed, day: date) -> list[Path]:
+    """Files of one day, sorted by name."""
+    pattern = _DATE_FIELD.sub(lambda found: _spell(day, found["format"]), feed.files)
+    return sorted(path for path in feed.folder.glob(pattern) if _is_data(path))
+
+
+def list_files(feed: Feed) -> list[Path]:
+    """All files of the feed, sorted by name."""
+    pattern = _DATE_FIELD.sub("*", feed.files)
+    return sorted(path for path in feed.folder.glob(pattern) if _is_data(path))
+
+
+def _is_data(path: Path) -> bool:
+    # Hidden files are half-written ones, or the notes of editors and file managers.
+    return path.is_file() and not path.name.startswith((".", "~$"))
+
+
+def _spell(day: date, spelling: str | None) -> str:
+    if not spelling:
+        return day.isoformat()
+    if spelling == "roc":
+        return f"{day.year - ROC_OFFSET_YEARS}{day:%m%d}"
+    return day.strftime(spelling)

@@ -1,0 +1,41 @@
+"""Cells of a file before they mean anything, in whatever form the reader could bring them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from batch_assets.contracts.batch import Original
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A record that does not have the columns of the file."""
+
+    row: int
+    text: str
+    field_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class RawTable:
+    """A piece of a file.
+
+    Attributes:
+        file: Name in the feed's folder, as positions show it.
+        columns: By target: text, dictionary-encoded text, or decimals the reader parsed.
+        rows: 1-based line (or sheet row) of each row, int64.
+        read_rows: Records counted without the parser.
+        column_count: Columns a record should have.
+        malformed: Records with another number of fields.
+        originals: Original cells of rows by index.
+    """
+
+    file: str
+    columns: dict[str, pa.Array]
+    rows: np.ndarray
+    read_rows: int
+    column_count: int
+    originals: Callable[[Sequence[int]], list[Original]]
+    malformed: tuple[Malformed, ...] = ()

@@ -1,0 +1,73 @@
+"""A file of any format to raw tables."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from batch_assets.errors import UnreadableSource
+from batch_assets.sources.market.containers import (
+    FileIdentity,
+    iter_checked,
+    iter_gunzipped,
+    iter_unzipped,
+    list_members,
+)
+from batch_assets.sources.market.csv_blocks import read_csv_tables
+from batch_assets.sources.market.feed import Feed, FileFormat, file_format
+from batch_assets.sources.market.numbers import NumberColumn
+from batch_assets.sources.market.parse import PARSER_VERSION
+from batch_assets.sources.market.raw_table import RawTable
+from batch_assets.sources.market.sheets import read_parquet_tables, read_workbook_tables
+
+# What decides when and how often a feed is read, and not what its cells mean.
+_NOT_MEANING = frozenset(
+    {
+        "name", "folder", "files", "calendar", "calendar_file", "closes_at", "first_day",
+        "ready_after_minutes", "schedule", "reject_limit_rows", "reject_limit_ratio", "ohlc_rule",
+        "max_partitions_per_run", "max_expanded_bytes",
+    }
+)  # fmt: skip
+
+
+def mapping_fingerprint(feed: Feed) -> str:
+    """Identity of everything that decides which rows given bytes become."""
+    meaning = feed.model_dump_json(exclude=set(_NOT_MEANING))
+    return hashlib.sha256(f"{PARSER_VERSION}\n{meaning}".encode()).hexdigest()[:16]
+
+
+def read_tables(
+    path: Path, identity: FileIdentity, feed: Feed, numbers: dict[str, NumberColumn]
+) -> Iterator[RawTable]:
+    """Read one file.
+
+    Raises:
+        UnreadableSource: It cannot be opened, unpacked or decoded, or lacks a mapped column.
+        SourceChanged: It is no longer what was identified.
+    """
+    packed = file_format(feed, identity.name)
+    if packed is FileFormat.CSV:
+        yield from read_csv_tables(iter_checked(path, identity), feed, numbers, identity.name)
+    elif packed is FileFormat.CSV_GZ:
+        chunks = iter_gunzipped(path, identity, feed)
+        yield from read_csv_tables(chunks, feed, numbers, identity.name)
+    elif packed is FileFormat.ZIP:
+        yield from _read_zip(path, identity, feed, numbers)
+    elif packed is FileFormat.PARQUET:
+        yield from read_parquet_tables(path, identity, feed)
+    elif packed is FileFormat.XLSX:
+        yield from read_workbook_tables(path, identity, feed)
+    else:
+        raise UnreadableSource(
+            f"{identity.name}: its name does not tell its format; set `format` of feed {feed.name} "
+            f"to one of {', '.join(FileFormat)}"
+        )
+
+
+def _read_zip(
+    path: Path, identity: FileIdentity, feed: Feed, numbers: dict[str, NumberColumn]
+) -> Iterator[RawTable]:
+    members = list_members(path, identity, feed)
+    for member in members:
+        name = identity.name if len(members) == 1 else f"{identity.name}/{member}"
+        chunks = iter_unzipped(path, identity, feed, member)
+        yield from read_csv_tables(chunks, feed, numbers, name)

@@ -1,0 +1,149 @@
+"""Workbooks and Parquet files to raw tables of text.
+
+Cells become the text a person sees in them, so that one set of rules types all formats; a binary
+float becomes its shortest decimal, which is what was written into it.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from batch_assets.contracts.batch import Original
+from batch_assets.errors import UnreadableSource
+from batch_assets.sources.market.columns import locate
+from batch_assets.sources.market.containers import FileIdentity, read_checked
+from batch_assets.sources.market.csv_blocks import check_places
+from batch_assets.sources.market.feed import Feed
+from batch_assets.sources.market.raw_table import RawTable
+
+_BATCH_ROWS = 32_768
+_Cell = str | int | float | bool | date | datetime | timedelta | None
+
+
+def read_workbook_tables(path: Path, identity: FileIdentity, feed: Feed) -> Iterator[RawTable]:
+    """Read one sheet of a workbook.
+
+    The whole sheet is held in memory, as the format demands: about 100 bytes a cell.
+    """
+    rows = _sheet_rows(path, identity, feed)
+    if not any(any(cell != "" for cell in row) for row in rows[feed.skip_lines :]):
+        return
+    first = feed.skip_lines
+    names = [_text(cell) or "" for cell in rows[first]]
+    if feed.header:
+        first += 1
+    else:
+        names = [f"column {index}" for index in range(1, len(names) + 1)]
+    places, missing = locate(feed.columns, names)
+    check_places(feed, places, missing, names, identity.name)
+    filled = [index for index in range(first, len(rows)) if any(c != "" for c in rows[index])]
+    for start in range(0, len(filled), _BATCH_ROWS):
+        yield _sheet_table(rows, filled[start : start + _BATCH_ROWS], names, places, identity.name)
+
+
+def _sheet_rows(path: Path, identity: FileIdentity, feed: Feed) -> list[list[_Cell]]:
+    # Imported here: only feeds of workbooks need it.
+    from python_calamine import CalamineError, CalamineWorkbook  # noqa: PLC0415
+
+    try:
+        workbook = CalamineWorkbook.from_filelike(io.BytesIO(read_checked(path, identity)))
+        names = workbook.sheet_names
+        if feed.sheet is not None and feed.sheet not in names:
+            raise UnreadableSource(
+                f"{identity.name}: has sheets {', '.join(names)}, expected {feed.sheet!r}; "
+                f"correct `sheet` of feed {feed.name}"
+            )
+        rows: list[list[_Cell]] = workbook.get_sheet_by_name(feed.sheet or names[0]).to_python(
+            skip_empty_area=False
+        )
+    except CalamineError as error:
+        raise UnreadableSource(
+            f"{identity.name}: not a readable workbook ({error}); save it again as .xlsx, "
+            "without a password"
+        ) from error
+    return rows
+
+
+def _sheet_table(
+    rows: list[list[_Cell]], chosen: list[int], names: list[str], places: dict[str, int], file: str
+) -> RawTable:
+    def originals(indices: Sequence[int]) -> list[Original]:
+        return [
+            dict(zip(names, map(_text, rows[chosen[index]]), strict=False)) for index in indices
+        ]
+
+    return RawTable(
+        file=file,
+        columns={
+            target: pa.array([_text(rows[index][place]) for index in chosen], pa.string())
+            for target, place in places.items()
+        },
+        rows=np.array(chosen, np.int64) + 1,
+        read_rows=len(chosen),
+        column_count=len(names),
+        originals=originals,
+    )
+
+
+def _text(cell: _Cell) -> str | None:
+    if cell is None or cell == "":
+        return None
+    if isinstance(cell, float):
+        return str(int(cell)) if cell.is_integer() and abs(cell) < 1e15 else repr(cell)
+    if isinstance(cell, datetime):
+        return cell.isoformat(sep=" ")
+    return cell.isoformat() if isinstance(cell, date) else str(cell)
+
+
+def read_parquet_tables(path: Path, identity: FileIdentity, feed: Feed) -> Iterator[RawTable]:
+    """Read a Parquet file, one table a batch of rows."""
+    try:
+        file = pq.ParquetFile(pa.BufferReader(read_checked(path, identity)))
+        names = file.schema_arrow.names
+        places, missing = locate(feed.columns, names)
+        check_places(feed, places, missing, names, identity.name)
+        first_row = 1
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
+            yield _parquet_table(batch, places, identity.name, first_row)
+            first_row += batch.num_rows
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UnreadableSource(
+            f"{identity.name}: not a complete Parquet file ({error}); write or fetch it again"
+        ) from error
+
+
+def _parquet_table(
+    batch: pa.RecordBatch, places: dict[str, int], file: str, first_row: int
+) -> RawTable:
+    def originals(indices: Sequence[int]) -> list[Original]:
+        chosen = batch.take(pa.array(indices, pa.int64()))
+        texts = [_column_text(column).to_pylist() for column in chosen.columns]
+        return [dict(zip(batch.schema.names, row, strict=True)) for row in zip(*texts, strict=True)]
+
+    return RawTable(
+        file=file,
+        columns={target: _column_text(batch.column(place)) for target, place in places.items()},
+        rows=np.arange(batch.num_rows, dtype=np.int64) + first_row,
+        read_rows=batch.num_rows,
+        column_count=batch.num_columns,
+        originals=originals,
+    )
+
+
+def _column_text(values: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_timestamp(values.type):
+        # The exchange's date is the wall clock in the file's own zone.
+        values = pc.strftime(values, format="%Y-%m-%d")
+    if pa.types.is_floating(values.type):
+        values = values.cast(pa.float64()) if values.type != pa.float64() else values
+    if pa.types.is_nested(values.type) or pa.types.is_binary(values.type):
+        return pa.array([None if value is None else str(value) for value in values.to_pylist()])
+    return values.cast(pa.string())

@@ -1,0 +1,66 @@
+"""What became of a symbol on a day: traded, suspended, or listed without a trade."""
+
+from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batch_assets.sources.market.columns import PRICES
+from batch_assets.sources.market.contract import NO_TRADE, SUSPENDED, TRADED
+from batch_assets.sources.market.feed import Feed
+
+_BAR = PRICES[:4]
+
+
+def apply_status(
+    columns: dict[str, pa.Array], status_text: pa.Array | None, feed: Feed, count: int
+) -> None:
+    """Add the column `status`, and clean what suspended rows say in place of nothing.
+
+    A row is suspended where the feed's status column says so, or where all four prices and the
+    volume are zero. Its prices become null and its volume 0; pre_close stays. A row of volume 0
+    did not trade and keeps the prices the vendor states.
+
+    Args:
+        columns: Typed columns; changed.
+        status_text: Text of the feed's status column, None where it has none.
+        feed: Says which values mean suspended.
+        count: Rows.
+    """
+    volume = columns["volume"]
+    least = pc.min(volume).as_py()
+    quiet = volume.null_count == 0 and (least is None or least > 0)
+    if quiet and not feed.suspended_values:
+        columns["status"] = pa.repeat(pa.scalar(TRADED), count)
+    else:
+        _apply(columns, status_text, feed)
+    pre_close = columns["pre_close"]
+    if pre_close.null_count < count and pc.min(pre_close).as_py() == 0:
+        # Zero is how vendors write that there is no previous close (first day of trading).
+        columns["pre_close"] = _null_where(pc.equal(pre_close, pa.scalar(0)), pre_close)
+
+
+def _apply(columns: dict[str, pa.Array], status_text: pa.Array | None, feed: Feed) -> None:
+    volume = columns["volume"]
+    no_volume = pc.fill_null(pc.equal(volume, pa.scalar(0)), False)
+    suspended = pc.and_(no_volume, _all_zero(columns))
+    if status_text is not None and feed.suspended_values:
+        said = pc.is_in(status_text, value_set=pa.array(feed.suspended_values, pa.string()))
+        suspended = pc.or_(suspended, pc.fill_null(said, False))
+    for name in _BAR:
+        columns[name] = _null_where(suspended, columns[name])
+    zero = pa.scalar(Decimal(0), volume.type)
+    columns["volume"] = pc.if_else(suspended, zero, volume)
+    columns["status"] = pc.if_else(suspended, SUSPENDED, pc.if_else(no_volume, NO_TRADE, TRADED))
+
+
+def _all_zero(columns: dict[str, pa.Array]) -> pa.Array:
+    result: pa.Array | None = None
+    for name in _BAR:
+        zero = pc.fill_null(pc.equal(columns[name], pa.scalar(0)), False)
+        result = zero if result is None else pc.and_(result, zero)
+    return result
+
+
+def _null_where(mask: pa.Array, values: pa.Array) -> pa.Array:
+    return pc.if_else(mask, pa.scalar(None, values.type), values)

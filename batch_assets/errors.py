@@ -5,18 +5,21 @@
     ├── InfrastructureError           the world around us failed                  (retryable)
     │   ├── DatabaseUnavailable       no connection, server restarting, deadlock
     │   ├── EmbeddedServerError       the private PostgreSQL did not start or stop
-    │   └── SourceUnavailable         a folder or vendor does not answer
+    │   ├── SourceUnavailable         a folder or vendor does not answer
+    │   └── WebserverUnavailable      Dagster's webserver does not answer
     ├── LeaseError
     │   ├── LeaseHeld                 somebody else is writing this window        (retryable)
     │   └── LeaseLost                 our token is no longer the current one      (fatal)
     ├── DataError                     the input is wrong; a retry gives the same  (fatal)
     │   ├── UnreadableSource          a file cannot be opened or decoded
     │   ├── RejectLimitExceeded       more rows rejected than the feed allows
-    │   └── WindowRuleBroken          too many rows of the window break one rule
+    │   ├── WindowRuleBroken          too many rows of the window break one rule
+    │   └── RowsRefused               a constraint of the table refused the rows
     ├── ContractError                 code, contract and table disagree           (fatal)
     │   ├── SchemaMismatch            Arrow and PostgreSQL types differ
     │   ├── LedgerImbalance           rows read are not the rows accounted for
     │   └── MigrationError            the database is not what the files say
+    ├── RunRefused                    Dagster did not accept what was asked for   (fatal)
     └── SourceChanged                 the input changed while it was being read   (retryable)
 
 Messages have three parts: what was observed, what was expected, what to do next.
@@ -55,6 +58,10 @@ class SourceUnavailable(InfrastructureError):
     """A folder or vendor does not answer."""
 
 
+class WebserverUnavailable(InfrastructureError):
+    """Dagster's webserver does not answer, or something else answers in its place."""
+
+
 class LeaseError(BatchAssetsError):
     """Who may write a window."""
 
@@ -85,6 +92,10 @@ class WindowRuleBroken(DataError):
     """Too many rows of one window break a rule that judges the window."""
 
 
+class RowsRefused(DataError):
+    """A constraint of the target table refused the rows; the contract should have rules for it."""
+
+
 class ContractError(BatchAssetsError):
     """Code, contract and table disagree; a person has to change one of them."""
 
@@ -99,6 +110,10 @@ class LedgerImbalance(ContractError):
 
 class MigrationError(ContractError):
     """The database is not what the migration files say."""
+
+
+class RunRefused(BatchAssetsError):
+    """Dagster does not know the asset, partition or backfill, or did not accept the request."""
 
 
 class SourceChanged(BatchAssetsError):

@@ -5,6 +5,7 @@ written below it by Dagster.
 """
 
 import json
+import os
 from pathlib import Path
 
 from batch_assets.errors import ConfigurationError
@@ -26,21 +27,26 @@ def find_instance_file(settings: Settings) -> Path:
     return found
 
 
-def write_dagster_home(settings: Settings, *, code_server_host: str, code_server_port: int) -> Path:
-    """Write dagster.yaml and workspace.yaml; return the folder.
-
-    Only one `up` at a time may do this for a state folder.
-    """
+def write_instance_file(settings: Settings) -> Path:
+    """Put the dagster.yaml in force into our Dagster home; return that folder."""
     home = settings.state_dir / "dagster"
     home.mkdir(parents=True, exist_ok=True)
-    (home / "dagster.yaml").write_bytes(find_instance_file(settings).read_bytes())
-    server = {
-        "host": code_server_host,
-        "port": code_server_port,
-        "location_name": LOCATION_NAME,
-    }
-    # JSON is YAML.
-    (home / "workspace.yaml").write_text(
-        json.dumps({"load_from": [{"grpc_server": server}]}, indent=2) + "\n", encoding="utf-8"
-    )
+    _replace(home / "dagster.yaml", find_instance_file(settings).read_bytes())
     return home
+
+
+def write_workspace_file(home: Path, *, host: str, port: int) -> Path:
+    """Name the one code server there is; return the workspace file."""
+    server = {"host": host, "port": port, "location_name": LOCATION_NAME}
+    workspace = home / "workspace.yaml"
+    # JSON is YAML.
+    text = json.dumps({"load_from": [{"grpc_server": server}]}, indent=2)
+    _replace(workspace, f"{text}\n".encode())
+    return workspace
+
+
+def _replace(file: Path, content: bytes) -> None:
+    """Write a file that others may be reading: they see the old one or the new one."""
+    unfinished = file.with_suffix(f".{os.getpid()}.tmp")
+    unfinished.write_bytes(content)
+    unfinished.replace(file)

@@ -64,4 +64,4 @@ def stop_marked(stack_id: str, *, grace_seconds: float) -> list[int]:
 def _belongs(process: psutil.Process, stack_id: str) -> bool:
     if process.pid == psutil.Process().pid or process.status() == psutil.STATUS_ZOMBIE:
         return False
-    return process.environ().get(MARK) == stack_id
+    return bool(process.environ().get(MARK) == stack_id)

@@ -16,16 +16,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import grpc
 from filelock import FileLock, Timeout
 
-from batch_assets.errors import BatchAssetsError, ConfigurationError, InfrastructureError
-from batch_assets.ops.dagster_home import LOCATION_NAME, write_dagster_home
+from batch_assets.errors import ConfigurationError, InfrastructureError, WebserverUnavailable
+from batch_assets.ops.dagster_home import (
+    LOCATION_NAME,
+    write_instance_file,
+    write_workspace_file,
+)
 from batch_assets.ops.processes import MARK, stop_marked
 from batch_assets.postgres.connect import database_url
 from batch_assets.postgres.migrate import apply_pending
 from batch_assets.runs.console import console_command
-from batch_assets.runs.graphql import WebserverUnavailable, describe_refusal, post_query
+from batch_assets.runs.graphql import describe_refusal, post_query
 from batch_assets.settings import Settings, child_environment
 
 DEFAULT_HOST = "127.0.0.1"
@@ -55,10 +58,6 @@ query Locations {
 """
 
 
-class Stopped(BatchAssetsError):
-    """Somebody asked the stack to stop while it was starting."""
-
-
 @dataclass(slots=True)
 class RunningStack:
     """A started stack.
@@ -81,10 +80,12 @@ class RunningStack:
         for name, process in self.processes.items():
             if (status := process.poll()) is not None:
                 log = self.log_dir / f"{name}.log"
-                raise InfrastructureError(
+                error = InfrastructureError(
                     f"{name} ended with status {status}, expected it to run; "
-                    f"its last lines are below, the rest is in {log}\n{_tail(log)}"
+                    f"read {log}, whose last lines follow, then start again"
                 )
+                error.add_note(_tail(log))
+                raise error
 
     def wait_until(self, stop: threading.Event) -> None:
         """Block until `stop` is set; raise InfrastructureError if a process ends before."""
@@ -115,7 +116,7 @@ def running_stack(
     Raises:
         ConfigurationError: The port is taken, or another stack runs on this state folder.
         InfrastructureError: A process ended or did not answer in time; carries its last lines.
-        Stopped: `stop` was set before the stack was ready.
+        KeyboardInterrupt: `stop` was set before the stack was ready.
     """
     stop = stop or threading.Event()
     with _only_one(settings.state_dir):
@@ -124,9 +125,8 @@ def running_stack(
         apply_pending(database_url(settings))
         code_server_port = _usable_port(DEFAULT_HOST, 0)
         stack_id = uuid.uuid4().hex
-        home = write_dagster_home(
-            settings, code_server_host=DEFAULT_HOST, code_server_port=code_server_port
-        )
+        home = write_instance_file(settings)
+        write_workspace_file(home, host=DEFAULT_HOST, port=code_server_port)
         stack = RunningStack(
             webserver_url=url,
             home=home,
@@ -156,13 +156,16 @@ def _start_all(
     _start(
         stack,
         "code-server",
-        console_command("dagster", "api", "grpc", "--module-name", module)
-        + ["--host", DEFAULT_HOST, "--port", str(code_server_port)]
-        # Steps are then started with this interpreter, not with the `dagster` found on PATH.
-        + ["--use-python-environment-entry-point", "--location-name", LOCATION_NAME],
+        [
+            *console_command("dagster", "api", "grpc", "--module-name", module),
+            *("--host", DEFAULT_HOST, "--port", str(code_server_port)),
+            *("--location-name", LOCATION_NAME),
+            # Steps are then started with this interpreter, not with the `dagster` found on PATH.
+            "--use-python-environment-entry-point",
+        ],
     )
-    address = f"{DEFAULT_HOST}:{code_server_port}"
-    _wait_for(stack, stop, "code server", lambda: _grpc_answers(address))
+    address = (DEFAULT_HOST, code_server_port)
+    _wait_for(stack, stop, "code server", lambda: _listens(address))
     tell("webserver and daemon")
     _start(
         stack,
@@ -197,7 +200,7 @@ def _wait_for(
     while not is_ready():
         stack.check_alive()
         if stop.wait(_POLL_SECONDS):
-            raise Stopped(f"stopped while waiting for the {what}")
+            raise KeyboardInterrupt(f"stopped while waiting for the {what}")
         if time.monotonic() > deadline:
             raise InfrastructureError(
                 f"the {what} did not answer for {READY_DEADLINE_SECONDS:.0f} s, expected it "
@@ -205,12 +208,12 @@ def _wait_for(
             )
 
 
-def _grpc_answers(address: str) -> bool:
-    with grpc.insecure_channel(address) as channel:
-        try:
-            grpc.channel_ready_future(channel).result(timeout=_POLL_SECONDS)
-        except grpc.FutureTimeoutError:
-            return False
+def _listens(address: tuple[str, int]) -> bool:
+    # The code server binds its port after it has loaded the definitions.
+    try:
+        socket.create_connection(address, timeout=_POLL_SECONDS).close()
+    except OSError:
+        return False
     return True
 
 

@@ -1,1 +1,1 @@
-"""Dagster runs: storage, launching, watching, repairing. The one door to Dagster below defs and ops."""
+"""Dagster runs: storage, launching, watching. The one door to Dagster below defs and ops."""

@@ -10,18 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from batch_assets.errors import BatchAssetsError, ConfigurationError, InfrastructureError
+from batch_assets.errors import ConfigurationError, RunRefused, WebserverUnavailable
 
 # Launching a backfill over ten years resolves thousands of keys before it answers.
 DEFAULT_TIMEOUT_SECONDS = 120.0
-
-
-class WebserverUnavailable(InfrastructureError):
-    """The webserver does not answer, or not with JSON."""
-
-
-class QueryRefused(BatchAssetsError):
-    """The webserver answered, but not with what was asked for."""
 
 
 def post_query(
@@ -36,7 +28,7 @@ def post_query(
     Raises:
         ConfigurationError: The URL is not one of a webserver.
         WebserverUnavailable: Nothing answers there.
-        QueryRefused: The query does not fit the schema of this Dagster version.
+        RunRefused: The query does not fit the schema of this Dagster version.
     """
     if urlsplit(webserver_url).scheme not in ("http", "https"):
         raise ConfigurationError(
@@ -61,7 +53,7 @@ def post_query(
         ) from error
     if reply.get("errors"):
         messages = "; ".join(str(item.get("message")) for item in reply["errors"])
-        raise QueryRefused(
+        raise RunRefused(
             f"{webserver_url} refused the query: {messages}; expected an answer; "
             "compare the installed Dagster version with pyproject.toml"
         )

@@ -33,7 +33,7 @@ _OWN_TABLES = ("event_logs", "runs", "jobs")
 _CREATION_LOCK = 0x6261_6461_6773
 
 
-class SettingsPostgresStorage(DagsterPostgresStorage):  # type: ignore[misc]  # untyped package
+class SettingsPostgresStorage(DagsterPostgresStorage):
     """dagster-postgres in the database of our settings, in a schema of its own."""
 
     @classmethod
@@ -58,7 +58,8 @@ class SettingsPostgresStorage(DagsterPostgresStorage):  # type: ignore[misc]  # 
         with _creating_once(url, settings):
             return cls(
                 postgres_url=storage_url(url, settings).render_as_string(hide_password=False),
-                inst_data=inst_data,
+                inst_data=inst_data,  # type: ignore[arg-type]
+                # reason: the name of its type is private to Dagster
             )
 
 

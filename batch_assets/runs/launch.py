@@ -5,7 +5,7 @@ What becomes of it is watched in watch.py. The queue's limits are in dagster.yam
 
 from collections.abc import Mapping, Sequence
 
-from batch_assets.errors import BatchAssetsError, ConfigurationError
+from batch_assets.errors import ConfigurationError, RunRefused
 from batch_assets.runs.graphql import describe_refusal, post_query
 
 # Below the 0 of schedules and manual runs, so that today's data is dequeued before history.
@@ -27,10 +27,6 @@ mutation Launch($params: LaunchBackfillParams!) {
 """
 
 
-class BackfillRefused(BatchAssetsError):
-    """Dagster did not accept the backfill; nothing was started."""
-
-
 def launch_backfill(
     webserver_url: str,
     asset_key: Sequence[str],
@@ -39,12 +35,13 @@ def launch_backfill(
     tags: Mapping[str, str] | None = None,
     title: str | None = None,
 ) -> str:
-    """Launch an asset backfill; return its id.
+    """Launch an asset backfill; return its id. Nothing is started if it is refused.
 
     The daemon turns it into runs as the asset's backfill policy says. Runs get a negative
     `dagster/priority` unless `tags` name another.
 
     Args:
+        webserver_url: As `batch-assets up` prints it.
         asset_key: Parts of the key, ["market", "us", "daily_bars"].
         partition_keys: Keys to load, in any order; at least one.
         tags: Set on the backfill and on each of its runs.
@@ -52,7 +49,7 @@ def launch_backfill(
 
     Raises:
         ConfigurationError: There is no key to load.
-        BackfillRefused: The asset or one of the keys is not known.
+        RunRefused: The asset or one of the keys is not known.
         WebserverUnavailable: Nothing answers at the URL.
     """
     if not partition_keys:
@@ -70,7 +67,7 @@ def launch_backfill(
         params["title"] = title
     answer = post_query(webserver_url, _LAUNCH, {"params": params})["launchPartitionBackfill"]
     if answer["__typename"] != "LaunchBackfillSuccess":
-        raise BackfillRefused(
+        raise RunRefused(
             f"backfill of {'/'.join(asset_key)}: {describe_refusal(answer)}; expected Dagster to "
             f"accept {len(partition_keys)} partitions; compare asset and keys with {webserver_url}"
         )

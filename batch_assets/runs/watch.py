@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from batch_assets.errors import BatchAssetsError, InfrastructureError
+from batch_assets.errors import InfrastructureError, RunRefused
 from batch_assets.runs.graphql import describe_refusal, post_query
 
 _STATUS = """
@@ -61,10 +61,6 @@ class BackfillState(StrEnum):
 _UNFINISHED = frozenset({BackfillState.REQUESTED, BackfillState.FAILING, BackfillState.CANCELING})
 
 
-class BackfillUnknown(BatchAssetsError):
-    """There is no backfill of that id."""
-
-
 @dataclass(frozen=True, slots=True)
 class BackfillProgress:
     """A backfill at one moment.
@@ -94,12 +90,12 @@ def read_backfill(webserver_url: str, backfill_id: str) -> BackfillProgress:
     """Where a backfill stands now.
 
     Raises:
-        BackfillUnknown: The webserver does not know the id.
+        RunRefused: The webserver does not know the id.
         WebserverUnavailable: Nothing answers at the URL.
     """
     answer = post_query(webserver_url, _STATUS, {"id": backfill_id})["partitionBackfillOrError"]
     if answer["__typename"] != "PartitionBackfill":
-        raise BackfillUnknown(
+        raise RunRefused(
             f"backfill {backfill_id}: {describe_refusal(answer)}; expected one that was launched "
             f"here; {webserver_url}/runs lists them"
         )
@@ -116,6 +112,8 @@ def watch_backfill(
     """Follow a backfill to its end.
 
     Args:
+        webserver_url: As `batch-assets up` prints it.
+        backfill_id: As `launch_backfill` returned it.
         poll_seconds: Between two looks.
         deadline_seconds: Give up after so long; None waits for ever.
 
@@ -124,7 +122,7 @@ def watch_backfill(
 
     Raises:
         InfrastructureError: The deadline passed.
-        BackfillUnknown: The webserver does not know the id.
+        RunRefused: The webserver does not know the id.
     """
     started = time.monotonic()
     last: BackfillProgress | None = None

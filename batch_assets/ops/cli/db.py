@@ -1,0 +1,74 @@
+"""`batch-assets db`: the database's structure."""
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(help="Migrate the database and compare it with the files.", no_args_is_help=True)
+
+
+@app.command()
+def migrate(
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be applied, change nothing.")
+    ] = False,
+    show_sql: Annotated[
+        bool, typer.Option("--show-sql", help="Print the statements as well (with --dry-run).")
+    ] = False,
+) -> None:
+    """Apply the migrations the database does not have yet."""
+    from batch_assets.ops.service import open_database_url
+    from batch_assets.postgres.migrate import apply_pending
+
+    if show_sql and not dry_run:
+        raise typer.BadParameter("--show-sql prints what would run; add --dry-run")
+    migrations = apply_pending(open_database_url(), dry_run=dry_run)
+    for migration in migrations:
+        sys.stdout.write(f"{migration.name}\n")
+        if show_sql:
+            sys.stdout.write(f"\n{migration.text.rstrip()}\n\n")
+    verb = "to apply" if dry_run else "applied"
+    sys.stderr.write(f"{len(migrations)} migrations {verb}\n" if migrations else "up to date\n")
+
+
+@app.command()
+def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Compare the ledger of applied migrations with the files; 1 if something is to be done."""
+    from batch_assets.ops.service import migration_rows, open_database_url
+    from batch_assets.postgres.migrate import read_status
+
+    state = read_status(open_database_url())
+    rows = migration_rows(state)
+    if as_json:
+        document = {"is_current": state.is_current, "migrations": rows, "problems": state.problems}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    else:
+        table = Table("migration", "state", "applied at")
+        for row in rows:
+            table.add_row(row["migration"], row["state"], row["applied_at"])
+        Console().print(table)
+        for problem in state.problems:
+            sys.stderr.write(f"{problem}\n")
+    if not state.is_current:
+        sys.stderr.write("next: batch-assets db migrate\n")
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify() -> None:
+    """Compare the database with a freshly migrated one; 1 if they differ."""
+    from batch_assets.ops.service import open_database_url
+    from batch_assets.postgres.migrate import verify as verify_database
+
+    differences = verify_database(open_database_url())
+    for difference in differences:
+        sys.stdout.write(f"{difference}\n")
+    if differences:
+        sys.stderr.write(f"{len(differences)} differences\nnext: batch-assets db status\n")
+        raise typer.Exit(1)
+    sys.stderr.write("the database is what the migrations make\n")

@@ -1,0 +1,67 @@
+"""The answers operators ask for; the command line and the HTTP API print them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+
+from batch_assets.postgres.connect import database_url
+from batch_assets.postgres.migrate import MigrationStatus
+from batch_assets.settings import load_settings
+
+
+@dataclass(frozen=True, slots=True)
+class NewestLoad:
+    """The load that started last.
+
+    Attributes:
+        resource: What it wrote: target, scope and window.
+        rows_read: As far as counted; final once `state` is.
+    """
+
+    load_id: int
+    resource: str
+    state: str
+    reason: str | None
+    rows_read: int
+    started_at: datetime
+
+
+def open_database_url() -> str:
+    """The database of this process' settings; starts the embedded server if there is no other."""
+    return database_url(load_settings())
+
+
+def migration_rows(status: MigrationStatus) -> list[dict[str, str]]:
+    """One row per migration, applied ones first: `migration`, `state`, `applied_at`."""
+    applied = [
+        {
+            "migration": entry.name,
+            "state": "applied",
+            "applied_at": entry.applied_at.isoformat(timespec="seconds"),
+        }
+        for entry in status.applied
+    ]
+    pending = [
+        {"migration": migration.name, "state": "pending", "applied_at": ""}
+        for migration in status.pending
+    ]
+    return applied + pending
+
+
+def newest_load(conn: psycopg.Connection) -> NewestLoad | None:
+    """The load that started last, None if there was none."""
+    row = conn.execute(
+        "SELECT load_id, resource, state, reason, rows_read, started_at"
+        " FROM ops.loads ORDER BY load_id DESC LIMIT 1"
+    ).fetchone()
+    return NewestLoad(*row) if row else None
+
+
+def connection_limit(conn: psycopg.Connection) -> int:
+    """Connections this role can count on: all, without those kept for superusers."""
+    row = conn.execute(
+        "SELECT current_setting('max_connections')::int"
+        " - current_setting('superuser_reserved_connections')::int"
+    ).fetchone()
+    return int(row[0]) if row else 0

@@ -122,8 +122,9 @@ def _user_day(path: Path, number: int, text: str) -> tuple[date, bool]:
     try:
         day = date.fromisoformat(fields[0])
     except ValueError:
-        day = None  # type: ignore[assignment]  # told below, together with the state
-    if day is None or state not in _OPEN | _CLOSED:
+        state = ""  # told below, with the line
+        day = date.min
+    if state not in _OPEN | _CLOSED:
         raise ConfigurationError(
             f"{path}, line {number}: {text!r}, expected YYYY-MM-DD,open or YYYY-MM-DD,closed; "
             "correct the line"
@@ -151,7 +152,7 @@ class _Computed:
 
 def _compute(name: str, today: date) -> _Computed:
     # Imported here: it costs 3 seconds, and most processes find the sessions in the cache.
-    import exchange_calendars  # noqa: PLC0415
+    import exchange_calendars
 
     try:
         bounds = exchange_calendars.get_calendar(name)

@@ -78,18 +78,6 @@ def identify(path: Path, folder: Path) -> FileIdentity:
     return FileIdentity(name, after.st_size, after.st_mtime_ns, digest.hexdigest())
 
 
-def read_checked(path: Path, expected: FileIdentity) -> bytes:
-    """The whole file, if it still is what was identified.
-
-    Raises:
-        SourceChanged: It is not.
-    """
-    with _opened(path, expected.name) as stream:
-        data = stream.read()
-    _refuse_change(hashlib.sha256(data).hexdigest(), expected)
-    return data
-
-
 def iter_checked(path: Path, expected: FileIdentity) -> Iterator[bytes]:
     """The file in pieces; fails at the end, before anything is committed, if it has changed."""
     digest = hashlib.sha256()
@@ -108,9 +96,7 @@ def iter_gunzipped(path: Path, expected: FileIdentity, feed: Feed) -> Iterator[b
         with gzip.GzipFile(
             fileobj=cast("IO[bytes]", io.BufferedReader(source, READ_BYTES))
         ) as zipped:
-            while piece := zipped.read(READ_BYTES):
-                guard.count(len(piece))
-                yield piece
+            yield from _guarded(zipped, guard)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UnreadableSource(
             f"{expected.name}: not a complete gzip file ({error}); "
@@ -118,10 +104,28 @@ def iter_gunzipped(path: Path, expected: FileIdentity, feed: Feed) -> Iterator[b
         ) from error
 
 
-def list_members(path: Path, expected: FileIdentity, feed: Feed) -> list[str]:
-    """Members of a zip that the feed reads, in the archive's order."""
-    with _zip(path, expected) as archive:
-        names = [info.filename for info in archive.infolist() if not info.is_dir()]
+def iter_members(
+    path: Path, expected: FileIdentity, feed: Feed
+) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """Members of a zip that the feed reads, in name order, each with its decompressed bytes.
+
+    The bytes of one member must be taken before the next is asked for.
+    """
+    guard = _Guard(expected, feed)
+    try:
+        with open_checked(path, expected) as stream, zipfile.ZipFile(stream) as archive:
+            for member in _chosen_members(archive, expected, feed):
+                with archive.open(member) as content:
+                    yield member, _guarded(content, guard)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        raise UnreadableSource(
+            f"{expected.name}: cannot be unpacked ({error}); fetch it again, it may have been cut "
+            "off while it was copied, or unpack it by hand if it has a password"
+        ) from error
+
+
+def _chosen_members(archive: zipfile.ZipFile, expected: FileIdentity, feed: Feed) -> list[str]:
+    names = sorted(info.filename for info in archive.infolist() if not info.is_dir())
     chosen = [name for name in names if fnmatch.fnmatch(name, feed.zip_member)]
     if not chosen:
         raise UnreadableSource(
@@ -131,33 +135,27 @@ def list_members(path: Path, expected: FileIdentity, feed: Feed) -> list[str]:
     return chosen
 
 
-def iter_unzipped(path: Path, expected: FileIdentity, feed: Feed, member: str) -> Iterator[bytes]:
-    """Decompressed bytes of one member of a zip."""
-    guard = _Guard(expected, feed)
-    try:
-        with _zip(path, expected) as archive, archive.open(member) as stream:
-            while piece := stream.read(READ_BYTES):
-                guard.count(len(piece))
-                yield piece
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise UnreadableSource(
-            f"{expected.name}: member {member} cannot be unpacked ({error}); "
-            "fetch the file again, or unpack it by hand if it has a password"
-        ) from error
+def _guarded(stream: IO[bytes] | gzip.GzipFile, guard: "_Guard") -> Iterator[bytes]:
+    while piece := stream.read(READ_BYTES):
+        guard.count(len(piece))
+        yield piece
 
 
 @contextmanager
-def _zip(path: Path, expected: FileIdentity) -> Iterator[zipfile.ZipFile]:
-    # A zip is read from its end, so its hash is checked before, not while, it is read.
-    data = read_checked(path, expected)
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            yield archive
-    except zipfile.BadZipFile as error:
-        raise UnreadableSource(
-            f"{expected.name}: not a complete zip file ({error}); "
-            "fetch it again, it may have been cut off while it was copied"
-        ) from error
+def open_checked(path: Path, expected: FileIdentity) -> Iterator[io.BufferedReader]:
+    """A file for readers that jump about in it: hashed first, looked at again at the end."""
+    with _opened(path, expected.name) as stream:
+        before = os.fstat(stream.fileno())
+        digest = hashlib.sha256()
+        while piece := stream.read(READ_BYTES):
+            digest.update(piece)
+        _refuse_change(digest.hexdigest(), expected)
+        stream.seek(0)
+        yield stream
+        if _stamp(before) != _stamp(os.fstat(stream.fileno())):
+            raise SourceChanged(
+                f"{expected.name}: changed while it was read; nothing was loaded, try again"
+            )
 
 
 @contextmanager
@@ -187,7 +185,8 @@ def _refuse_change(sha256: str, expected: FileIdentity) -> None:
     if sha256 != expected.sha256:
         raise SourceChanged(
             f"{expected.name}: its content changed after it was recognised "
-            f"(sha256 {sha256[:12]}, expected {expected.sha256[:12]}); nothing was loaded, try again"
+            f"(sha256 {sha256[:12]}, expected {expected.sha256[:12]}); nothing was loaded, "
+            "try again"
         )
 
 
@@ -228,6 +227,7 @@ class _Guard:
         if is_bomb or self._seen_bytes > self._limit_bytes:
             raise UnreadableSource(
                 f"{self._packed.name}: {self._packed.size_bytes} bytes unpack to more than "
-                f"{self._seen_bytes}, expected at most {self._limit_bytes} and {MAX_EXPANSION_RATIO} "
-                "times the size; unpack it by hand if it is genuine, or raise max_expanded_bytes"
+                f"{self._seen_bytes}, expected at most {self._limit_bytes} and "
+                f"{MAX_EXPANSION_RATIO} times the size; unpack it by hand if it is genuine, or "
+                "raise max_expanded_bytes"
             )

@@ -139,7 +139,7 @@ def _read_head(
     else:
         names = [f"column {index}" for index in range(1, len(names) + 1)]
     places, missing = locate(feed.columns, names)
-    check_places(feed, places, missing, names, file)
+    check_places(feed, missing, names, file)
     return CsvLayout(names=names, places=places, numbers=numbers), block, line
 
 
@@ -149,14 +149,23 @@ def _decode_head(records: Records, feed: Feed, file: str) -> str:
         return piece.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise UnreadableSource(
-            f"{file}: the first line is not {feed.encoding}: {piece[:40]!r}; set `encoding` of feed "
-            f"{feed.name} (gb18030 and big5 are common for Chinese files)"
+            f"{file}: the first line is not {feed.encoding}: {piece[:40]!r}; set `encoding` of "
+            f"feed {feed.name} (gb18030 and big5 are common for Chinese files)"
         ) from error
 
 
-def check_places(
-    feed: Feed, places: dict[str, int], missing: dict[str, str], names: list[str], file: str
-) -> None:
+def check_places(feed: Feed, missing: dict[str, str], names: list[str], file: str) -> None:
+    """Refuse a file that lacks a column.
+
+    Args:
+        feed: Says what comes from the file's name instead.
+        missing: What `locate` did not find.
+        names: The columns the file has.
+        file: Name shown.
+
+    Raises:
+        UnreadableSource: Something needed is not there.
+    """
     if feed.symbol.from_file(file) is not None:
         missing.pop("symbol", None)
     if "{date" in feed.files:

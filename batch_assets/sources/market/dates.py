@@ -43,7 +43,7 @@ _DIRECTIVES = {
 }
 
 
-class UnknownDateFormat(ValueError):
+class UnknownDateFormatError(ValueError):
     """A format that is neither named nor made of known directives."""
 
 
@@ -51,7 +51,7 @@ def check_format(date_format: str) -> str:
     """Return the format if dates can be read with it.
 
     Raises:
-        UnknownDateFormat: Says what is allowed.
+        UnknownDateFormatError: Says what is allowed.
     """
     if date_format not in EPOCHS and date_format != "excel_serial":
         _regex(date_format)
@@ -95,7 +95,7 @@ def _regex(date_format: str) -> str:
     if pattern == _AUTO:
         return _AUTO
     if "%" not in pattern:
-        raise UnknownDateFormat(
+        raise UnknownDateFormatError(
             f"date format {date_format!r} is not known; write one of "
             f"{', '.join((*NAMED_FORMATS, 'roc', *EPOCHS, 'excel_serial'))} or a pattern such as "
             "%d.%m.%Y"
@@ -104,9 +104,9 @@ def _regex(date_format: str) -> str:
         _DIRECTIVES.get(piece[1:], "") if piece.startswith("%") else re.escape(piece)
         for piece in re.findall(r"%.|[^%]+", pattern)
     )
-    needed = [group for group in ("(?P<y", "(?P<m>|(?P<b>", "(?P<d>")]
-    if not all(any(part in built for part in group.split("|")) for group in needed):
-        raise UnknownDateFormat(f"date format {date_format!r} needs a year, a month and a day")
+    needed = (("(?P<y",), ("(?P<m>", "(?P<b>"), ("(?P<d>",))
+    if not all(any(part in built for part in parts) for parts in needed):
+        raise UnknownDateFormatError(f"date format {date_format!r} needs a year, a month and a day")
     return "^" + built + ("" if "%H" in pattern else _TIME) + "$"
 
 
@@ -119,7 +119,7 @@ def _whole(texts: pa.Array | None) -> np.ndarray:
 
 def _any(groups: dict[str, pa.Array], *names: str) -> np.ndarray:
     # Of alternatives in one pattern at most one has text; the others are zero.
-    return np.sum([_whole(groups[name]) for name in names if name in groups], axis=0)
+    return np.asarray(sum(_whole(groups[name]) for name in names if name in groups))
 
 
 def _month(names: pa.Array) -> np.ndarray:

@@ -35,8 +35,8 @@ def describe_day(reason: DayReason, feed: Feed, day: date, calendar_name: str) -
             "update the files and run the partition again."
         ),
         DayReason.NO_ROWS: (
-            f"{where} has no row for {day}, and {calendar_name} does not call the day closed; check "
-            "the source, or state the day as closed in calendar_file."
+            f"{where} has no row for {day}, and {calendar_name} does not call the day closed; "
+            "check the source, or state the day as closed in calendar_file."
         ),
         DayReason.UNKNOWN_SESSION: (
             f"No rows for {day} in {where}, and {calendar_name} does not cover the date; "

@@ -20,6 +20,7 @@ from batch_assets.contracts.rules import Severity
 from batch_assets.errors import ConfigurationError
 from batch_assets.settings import describe_validation
 from batch_assets.sources.market.columns import Columns
+from batch_assets.sources.market.dates import check_format
 from batch_assets.sources.market.exchanges import CLOSES, TradingHours
 from batch_assets.sources.market.symbols import SymbolRule
 
@@ -98,6 +99,11 @@ class Feed(BaseModel):
         except LookupError:
             raise ValueError("no such encoding; try utf-8, gb18030, big5 or latin-1") from None
 
+    @field_validator("date_format")
+    @classmethod
+    def _date_format_is_known(cls, value: str) -> str:
+        return check_format(value)
+
     @field_validator("volume_unit", mode="after")
     @classmethod
     def _unit_is_positive(cls, value: "str | Decimal") -> "str | Decimal":
@@ -110,7 +116,8 @@ class Feed(BaseModel):
         hours = CLOSES.get(self.calendar)
         if hours is None and not (self.time_zone and self.closes_at):
             raise ValueError(
-                f"the close of calendar {self.calendar!r} is not known; write time_zone and closes_at"
+                f"the close of calendar {self.calendar!r} is not known; write time_zone and "
+                "closes_at"
             )
         try:
             ZoneInfo(self.zone_name)
@@ -215,7 +222,8 @@ def build_feeds(section: Mapping[str, Any], base_dir: Path) -> dict[str, Feed]:
     default = section.get("default_feed", next(iter(feeds), None))
     if default is not None and default not in feeds:
         raise ConfigurationError(
-            f"[market] default_feed is {default!r}, expected one of {', '.join(feeds) or 'no feeds'}"
+            f"[market] default_feed is {default!r}, expected one of "
+            f"{', '.join(feeds) or 'no feeds'}"
         )
     return {name: feeds[name] for name in sorted(feeds, key=lambda name: name != default)}
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from batch_assets.errors import ConfigurationError
 from batch_assets.sources.market.day_files import DayFileSource
 from batch_assets.sources.market.feed import Feed, Layout
 from batch_assets.sources.market.file_names import has_date
+from batch_assets.sources.market.many_day_files import ManyDaySource
 from batch_assets.sources.market.source import MarketSource
 
 
@@ -18,7 +18,4 @@ def open_feed(feed: Feed, cache_dir: Path) -> MarketSource:
     """
     if feed.layout is Layout.BY_DAY and has_date(feed.files):
         return DayFileSource(feed, cache_dir)
-    raise ConfigurationError(
-        f'feed {feed.name}: files of many days are not read yet; use layout = "by_day" and a '
-        "pattern of files with {date}"
-    )
+    return ManyDaySource(feed, cache_dir)

@@ -45,13 +45,14 @@ class BarParser:
 
     Attributes:
         feed: The mapping.
+        symbols: Spellings seen before; shared by the parsers of one source.
         notes: What happened to values without costing the row, counted by rule.
     """
 
     feed: Feed
+    symbols: SymbolTable
     notes: Counter[str] = field(default_factory=Counter)
     numbers: dict[str, NumberColumn] = field(init=False)
-    _symbols: SymbolTable = field(init=False)
     _nulls: pa.Array = field(init=False)
 
     def __post_init__(self) -> None:
@@ -60,7 +61,6 @@ class BarParser:
             name: NumberColumn(name, NUMBER_TYPES[name], units.get(name, self.feed.price_scale))
             for name in NUMBERS
         }
-        self._symbols = SymbolTable(self.feed.symbol)
         self._nulls = pa.array(self.feed.nulls, pa.string())
 
     def parse(self, raw: RawTable, day: date | None) -> SourceBatch:
@@ -81,7 +81,7 @@ class BarParser:
         }
         for name, column in self.numbers.items():
             columns[name] = self._numbers(raw.columns.get(name), column, count, faults)
-        apply_status(columns, self._text(raw.columns.get("status")), self.feed, count)
+        apply_status(columns, self._optional_text(raw.columns.get("status")), self.feed, count)
         columns["source"] = pa.repeat(pa.scalar(self.feed.source_name), count)
         columns["adjustment"] = pa.repeat(pa.scalar(str(self.feed.prices)), count)
         return self._assemble(raw, columns, faults, day)
@@ -111,10 +111,11 @@ class BarParser:
             rejected=tuple(sorted(rejected, key=lambda row: row.row)),
         )
 
-    def _text(self, values: pa.Array | None) -> pa.Array | None:
+    def _optional_text(self, values: pa.Array | None) -> pa.Array | None:
+        return None if values is None else self._text(values)
+
+    def _text(self, values: pa.Array) -> pa.Array:
         """Trimmed text without null spellings."""
-        if values is None:
-            return None
         trimmed = pc.utf8_trim_whitespace(values)
         return pc.if_else(pc.is_in(trimmed, value_set=self._nulls), None, trimmed)
 
@@ -148,9 +149,11 @@ class BarParser:
         spelling = rule.from_file(raw.file)
         if "symbol" in raw.columns and not rule.value:
             spellings = self._text(raw.columns["symbol"])
-            symbols = self._symbols.translate(spellings, self._text(raw.columns.get("series")))
+            symbols = self.symbols.translate(
+                spellings, self._optional_text(raw.columns.get("series"))
+            )
         else:
-            symbol = self._symbols.one(spelling or "")
+            symbol = self.symbols.one(spelling or "")
             symbols = pa.repeat(pa.scalar(symbol, pa.string()), count)
             spellings = pa.repeat(pa.scalar(spelling or raw.file), count)
         if symbols.null_count:

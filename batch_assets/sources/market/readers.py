@@ -9,8 +9,7 @@ from batch_assets.sources.market.containers import (
     FileIdentity,
     iter_checked,
     iter_gunzipped,
-    iter_unzipped,
-    list_members,
+    iter_members,
 )
 from batch_assets.sources.market.csv_blocks import read_csv_tables
 from batch_assets.sources.market.feed import Feed, FileFormat, file_format
@@ -66,8 +65,6 @@ def read_tables(
 def _read_zip(
     path: Path, identity: FileIdentity, feed: Feed, numbers: dict[str, NumberColumn]
 ) -> Iterator[RawTable]:
-    members = list_members(path, identity, feed)
-    for member in members:
-        name = identity.name if len(members) == 1 else f"{identity.name}/{member}"
-        chunks = iter_unzipped(path, identity, feed, member)
+    for member, chunks in iter_members(path, identity, feed):
+        name = f"{identity.name}/{member}"
         yield from read_csv_tables(chunks, feed, numbers, name)

@@ -4,9 +4,8 @@ Cells become the text a person sees in them, so that one set of rules types all 
 float becomes its shortest decimal, which is what was written into it.
 """
 
-import io
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +16,13 @@ import pyarrow.parquet as pq
 from batch_assets.contracts.batch import Original
 from batch_assets.errors import UnreadableSource
 from batch_assets.sources.market.columns import locate
-from batch_assets.sources.market.containers import FileIdentity, read_checked
+from batch_assets.sources.market.containers import FileIdentity, open_checked
 from batch_assets.sources.market.csv_blocks import check_places
 from batch_assets.sources.market.feed import Feed
 from batch_assets.sources.market.raw_table import RawTable
 
 _BATCH_ROWS = 32_768
-_Cell = str | int | float | bool | date | datetime | timedelta | None
+_Cell = str | int | float | bool | date | time | datetime | timedelta | None
 
 
 def read_workbook_tables(path: Path, identity: FileIdentity, feed: Feed) -> Iterator[RawTable]:
@@ -41,7 +40,7 @@ def read_workbook_tables(path: Path, identity: FileIdentity, feed: Feed) -> Iter
     else:
         names = [f"column {index}" for index in range(1, len(names) + 1)]
     places, missing = locate(feed.columns, names)
-    check_places(feed, places, missing, names, identity.name)
+    check_places(feed, missing, names, identity.name)
     filled = [index for index in range(first, len(rows)) if any(c != "" for c in rows[index])]
     for start in range(0, len(filled), _BATCH_ROWS):
         yield _sheet_table(rows, filled[start : start + _BATCH_ROWS], names, places, identity.name)
@@ -49,25 +48,24 @@ def read_workbook_tables(path: Path, identity: FileIdentity, feed: Feed) -> Iter
 
 def _sheet_rows(path: Path, identity: FileIdentity, feed: Feed) -> list[list[_Cell]]:
     # Imported here: only feeds of workbooks need it.
-    from python_calamine import CalamineError, CalamineWorkbook  # noqa: PLC0415
+    from python_calamine import CalamineError, CalamineWorkbook
 
     try:
-        workbook = CalamineWorkbook.from_filelike(io.BytesIO(read_checked(path, identity)))
-        names = workbook.sheet_names
-        if feed.sheet is not None and feed.sheet not in names:
-            raise UnreadableSource(
-                f"{identity.name}: has sheets {', '.join(names)}, expected {feed.sheet!r}; "
-                f"correct `sheet` of feed {feed.name}"
-            )
-        rows: list[list[_Cell]] = workbook.get_sheet_by_name(feed.sheet or names[0]).to_python(
-            skip_empty_area=False
-        )
+        with open_checked(path, identity) as stream:
+            workbook = CalamineWorkbook.from_filelike(stream)
+            names = workbook.sheet_names
+            if feed.sheet is not None and feed.sheet not in names:
+                raise UnreadableSource(
+                    f"{identity.name}: has sheets {', '.join(names)}, expected {feed.sheet!r}; "
+                    f"correct `sheet` of feed {feed.name}"
+                )
+            sheet = workbook.get_sheet_by_name(feed.sheet or names[0])
+            return [list(row) for row in sheet.to_python(skip_empty_area=False)]
     except CalamineError as error:
         raise UnreadableSource(
             f"{identity.name}: not a readable workbook ({error}); save it again as .xlsx, "
             "without a password"
         ) from error
-    return rows
 
 
 def _sheet_table(
@@ -104,15 +102,16 @@ def _text(cell: _Cell) -> str | None:
 def read_parquet_tables(path: Path, identity: FileIdentity, feed: Feed) -> Iterator[RawTable]:
     """Read a Parquet file, one table a batch of rows."""
     try:
-        file = pq.ParquetFile(pa.BufferReader(read_checked(path, identity)))
-        names = file.schema_arrow.names
-        places, missing = locate(feed.columns, names)
-        check_places(feed, places, missing, names, identity.name)
-        first_row = 1
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
-            yield _parquet_table(batch, places, identity.name, first_row)
-            first_row += batch.num_rows
-    except (pa.ArrowInvalid, OSError) as error:
+        with open_checked(path, identity) as stream:
+            file = pq.ParquetFile(stream)
+            names = file.schema_arrow.names
+            places, missing = locate(feed.columns, names)
+            check_places(feed, missing, names, identity.name)
+            first_row = 1
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
+                yield _parquet_table(batch, places, identity.name, first_row)
+                first_row += batch.num_rows
+    except pa.ArrowException as error:
         raise UnreadableSource(
             f"{identity.name}: not a complete Parquet file ({error}); write or fetch it again"
         ) from error

@@ -64,7 +64,8 @@ class DayFacts:
         is_due: The time from which the rows are expected has passed.
         has_input: A file for the day, or a row of it, is there.
         is_empty: The input is there and surely has no row.
-        ends_before: Files of many days are there and all end before the day.
+        holds_many_days: Files of many days are there.
+        ends_before: They all end before the day.
     """
 
     is_session: bool | None
@@ -161,6 +162,6 @@ class MarketSource(Protocol):
         """
         ...
 
-    def undated(self) -> tuple[RejectedRow, ...]:
+    def undated(self, *, now: datetime) -> tuple[RejectedRow, ...]:
         """Rows that belong to no day because their date cannot be read."""
         ...

@@ -1,0 +1,131 @@
+"""Real files of many vendors load by mapping alone, and their control totals come out.
+
+The totals were computed by other tools, in the raw units of each file.
+"""
+
+import csv
+import math
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pytest
+
+from batch_assets.contracts.batch import SourceBatch
+from batch_assets.sources.market.columns import fold
+from batch_assets.sources.market.containers import identify
+from batch_assets.sources.market.contract import daily_bars_contract
+from batch_assets.sources.market.feed import Feed, build_feeds
+from batch_assets.sources.market.file_names import list_files
+from batch_assets.sources.market.files import open_feed
+from batch_assets.sources.market.parse import BarParser
+from batch_assets.sources.market.readers import read_tables
+from batch_assets.sources.market.source import DayState
+from batch_assets.sources.market.symbols import SymbolTable
+
+PROJECT = Path(__file__).resolve().parents[3]
+MARKET = PROJECT.parent / "shared" / "data" / "market"
+FEEDS_FILE = PROJECT / "batch_assets_tests" / "shared_feeds.toml"
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+FEEDS = build_feeds(tomllib.loads(FEEDS_FILE.read_text("utf-8"))["market"], FEEDS_FILE.parent)
+
+pytestmark = [
+    pytest.mark.shared_data,
+    pytest.mark.skipif(
+        not MARKET.is_dir(), reason="the shared market files are not beside the project"
+    ),
+]
+
+
+@dataclass
+class Totals:
+    rows: int = 0
+    read_rows: int = 0
+    rejected: int = 0
+    zero_volume_rows: int = 0
+    volume: Decimal = Decimal(0)
+    close: Decimal = Decimal(0)
+
+    def add(self, batch: SourceBatch, feed: Feed) -> None:
+        rows = batch.rows
+        self.read_rows += batch.read_rows
+        self.rows += rows.num_rows
+        self.rejected += len(batch.rejected)
+        self.zero_volume_rows += pc.sum(pc.equal(rows["volume"], 0)).as_py() or 0
+        self.volume += (pc.sum(rows["volume"]).as_py() or 0) / feed.volume_scale
+        self.close += (pc.sum(rows["close"]).as_py() or 0) / feed.price_scale
+        self.close += stated_close_of_suspended(batch)
+
+
+def stated_close_of_suspended(batch: SourceBatch) -> Decimal:
+    """What the file says as close where we store none."""
+    suspended = pc.indices_nonzero(pc.equal(batch.rows["status"], "suspended")).to_pylist()
+    names = {"close", "收盘价"}
+    return sum(
+        (
+            Decimal(value)
+            for original in batch.originals(suspended)
+            for name, value in original.items()
+            if fold(name) in names and value
+        ),
+        Decimal(0),
+    )
+
+
+@pytest.fixture(scope="session")
+def manifest() -> dict[str, dict[str, str]]:
+    with (MARKET / "manifest.csv").open(encoding="utf-8") as stream:
+        return {row["file"]: row for row in csv.DictReader(stream)}
+
+
+def batches_of(feed: Feed, path: Path) -> Iterator[SourceBatch]:
+    parser = BarParser(feed, SymbolTable(feed.symbol))
+    identity = identify(path, feed.folder)
+    for table in read_tables(path, identity, feed, parser.numbers):
+        yield parser.parse(table, None)
+
+
+def assert_equal(seen: Totals, expected: dict[str, str], file: str) -> None:
+    assert seen.rejected == 0, file
+    assert seen.read_rows == seen.rows == int(expected["rows"]), file
+    assert seen.zero_volume_rows == int(expected["zero_volume_rows"]), file
+    assert is_total(seen.volume, expected["sum_volume_raw"], decimals=6), file
+    assert is_total(seen.close, expected["sum_close_raw"], decimals=4), file
+
+
+def is_total(seen: Decimal, expected: str, *, decimals: int) -> bool:
+    # The manifest states rounded sums of binary floats, so half a last digit is allowed.
+    return math.isclose(seen, Decimal(expected), rel_tol=1e-9, abs_tol=0.6 * 10**-decimals)
+
+
+@pytest.mark.parametrize("name", FEEDS)
+def test_every_file_of_the_family_gives_its_control_totals(
+    name: str, manifest: dict[str, dict[str, str]]
+) -> None:
+    feed = FEEDS[name]
+
+    paths = list_files(feed)
+
+    assert paths
+    for path in paths:
+        seen = Totals()
+        for batch in batches_of(feed, path):
+            seen.add(batch, feed)
+        file = path.resolve().relative_to(MARKET.resolve()).as_posix()
+        assert_equal(seen, manifest[file], file)
+
+
+def test_every_data_file_of_the_manifest_belongs_to_a_feed(
+    manifest: dict[str, dict[str, str]],
+) -> None:
+    covered = {
+        path.resolve().relative_to(MARKET.resolve()).as_posix()
+        for feed in FEEDS.values()
+        for path in list_files(feed)
+    }
+
+    assert covered == set(manifest)

@@ -1,1 +1,1 @@
-"""What a table promises: columns, key, rules and how rows meet it. Pure values, no input or output."""
+"""What a table promises: columns, key, rules, and how rows meet it. Pure values, no I/O."""

@@ -19,7 +19,7 @@ POSITION_SCHEMA = pa.schema(
         pa.field("row", pa.int64(), nullable=False),
     ]
 )
-"""Where each row of a batch came from: file (relative to the feed's folder), 1-based line or row."""
+"""Where each row came from: file (relative to the feed's folder) and 1-based line or row."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ class Scope:
 
 
 def resource_of(contract: TableContract, scope: Scope, window: Window) -> str:
-    """Name of the thing one writer at a time may write (`market.daily_bars/examples/2024-09-30`)."""
+    """What one writer at a time may write: `market.daily_bars/examples/2024-09-30`."""
     return "/".join(part for part in (contract.target, scope.name, window.key) if part)
 
 

@@ -128,13 +128,13 @@ CREATE TABLE ops.checkpoints (
     chunk_no           integer     NOT NULL,
     source_hash        text        NOT NULL,
     contract_version   text        NOT NULL,
-    staging_table      text        NOT NULL,
+    load_id            bigint      NOT NULL,
     staged_rows        bigint      NOT NULL,
     rows_read          bigint      NOT NULL,
     rows_rejected      bigint      NOT NULL,
     rows_skipped       bigint      NOT NULL,
     position           jsonb       NOT NULL,
-    warnings           jsonb       NOT NULL DEFAULT '{}',
+    broken_rules       jsonb       NOT NULL DEFAULT '{}',
     committed_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT checkpoints_pkey PRIMARY KEY (resource, chunk_no)
 );

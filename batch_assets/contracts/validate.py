@@ -1,0 +1,118 @@
+"""Apply a contract's row rules to a batch, all rows of a column at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batch_assets.contracts.batch import RejectedRow, SourceBatch, Violation
+from batch_assets.contracts.rules import RowRule, Severity
+from batch_assets.contracts.table import TableContract
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatedBatch:
+    """Rows that keep every rejecting rule, and what became of the others.
+
+    Attributes:
+        rows: Rows to load, in source order.
+        positions: Where each came from, aligned with `rows`.
+        rejected: Rows that broke a rule, with the source's own rejects.
+        broken_counts: Rows that broke each rule, warnings included.
+    """
+
+    rows: pa.RecordBatch
+    positions: pa.RecordBatch
+    rejected: tuple[RejectedRow, ...]
+    broken_counts: dict[str, int] = field(default_factory=dict)
+
+
+def validate_batch(
+    batch: SourceBatch, contract: TableContract, more_rules: Sequence[RowRule] = ()
+) -> ValidatedBatch:
+    """Split a batch into rows to load and rejected rows.
+
+    Args:
+        more_rules: Rules of this load alone (its window, its scope), before the contract's.
+
+    A row is rejected once, with every rejecting rule it broke; the first names the reason.
+    """
+    masks: list[tuple[RowRule, pa.BooleanArray]] = []
+    broken_counts: dict[str, int] = {}
+    for rule in (*text_rules(contract.columns), *more_rules, *contract.rules):
+        mask = pc.fill_null(rule.broken(batch.rows), False)
+        count = pc.sum(mask).as_py() or 0
+        if count:
+            broken_counts[rule.name] = broken_counts.get(rule.name, 0) + count
+            if rule.severity is Severity.REJECT:
+                masks.append((rule, mask))
+    if not masks:
+        return ValidatedBatch(batch.rows, batch.positions, batch.rejected, broken_counts)
+    bad = masks[0][1]
+    for _, mask in masks[1:]:
+        bad = pc.or_(bad, mask)
+    kept = pc.invert(bad)
+    return ValidatedBatch(
+        rows=batch.rows.filter(kept),
+        positions=batch.positions.filter(kept),
+        rejected=(*batch.rejected, *_explain(batch, contract, bad, masks)),
+        broken_counts=broken_counts,
+    )
+
+
+def text_rules(columns: pa.Schema) -> tuple[RowRule, ...]:
+    """PostgreSQL text cannot hold a NUL character (SQLSTATE 22021): such rows are rejected."""
+    return tuple(
+        _no_nul_rule(column.name)
+        for column in columns
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    )
+
+
+def _no_nul_rule(name: str) -> RowRule:
+    return RowRule(
+        name="nul_character",
+        columns=(name,),
+        broken=lambda batch: pc.match_substring(batch.column(name), "\x00"),
+        expected="text without NUL characters",
+        hint="remove the character with code 0 from the source",
+    )
+
+
+def _explain(
+    batch: SourceBatch,
+    contract: TableContract,
+    bad: pa.BooleanArray,
+    masks: Sequence[tuple[RowRule, pa.BooleanArray]],
+) -> list[RejectedRow]:
+    indices = pc.indices_nonzero(bad).to_pylist()
+    originals = batch.originals(indices)
+    window_column = contract.window_column
+    return [
+        RejectedRow(
+            file=batch.positions.column("file")[index].as_py(),
+            row=batch.positions.column("row")[index].as_py(),
+            violations=tuple(
+                Violation(
+                    rule=rule.name,
+                    column=rule.columns[0],
+                    observed=_observed(batch.rows, rule.columns, index),
+                    expected=rule.expected,
+                    hint=rule.hint,
+                )
+                for rule, mask in masks
+                if mask[index].as_py()
+            ),
+            original=original,
+            window_value=batch.rows.column(window_column)[index].as_py() if window_column else None,
+        )
+        for index, original in zip(indices, originals, strict=True)
+    ]
+
+
+def _observed(rows: pa.RecordBatch, columns: Sequence[str], index: int) -> str | None:
+    values = [rows.column(name)[index].as_py() for name in columns]
+    if len(values) == 1:
+        return None if values[0] is None else str(values[0])
+    return ", ".join(f"{name}={value}" for name, value in zip(columns, values, strict=True))

@@ -1,0 +1,64 @@
+"""Failpoints: named places where a test makes the process die, stop or fail.
+
+Inert unless armed; `reach` then costs one look into an empty dictionary. Armed by
+BATCH_ASSETS_FAILPOINTS (through settings) as `name=action[@n]`, separated by commas:
+`publish.before_commit=kill@3` kills the process the third time it gets there.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+
+from batch_assets.errors import ConfigurationError, InfrastructureError
+
+_armed: dict[str, tuple[str, int]] = {}
+_reached: dict[str, int] = {}
+_lock = threading.Lock()
+
+
+def arm(specification: str) -> None:
+    """Arm failpoints from their text; an empty text disarms all.
+
+    Raises:
+        ConfigurationError: An action is not known.
+    """
+    _armed.clear()
+    _reached.clear()
+    for part in filter(None, (text.strip() for text in specification.split(","))):
+        name, _, action = part.partition("=")
+        action, _, count = action.partition("@")
+        if action not in _ACTIONS:
+            raise ConfigurationError(
+                f"BATCH_ASSETS_FAILPOINTS has {part!r}, expected name=action[@n] with an action "
+                f"of {', '.join(_ACTIONS)}; unset it outside of tests"
+            )
+        _armed[name] = (action, int(count or 1))
+
+
+def reach(name: str) -> None:
+    """Do what is armed for this place, at its nth visit."""
+    if not _armed or name not in _armed:
+        return
+    action, wanted = _armed[name]
+    with _lock:
+        _reached[name] = _reached.get(name, 0) + 1
+        if _reached[name] != wanted:
+            return
+    _ACTIONS[action]()
+
+
+def _signal(number: int) -> Callable[[], None]:
+    return lambda: os.kill(os.getpid(), number)
+
+
+def _fail() -> None:
+    raise InfrastructureError("a failpoint raised this error on purpose; it exists in tests only")
+
+
+_ACTIONS: Mapping[str, Callable[[], None]] = {
+    "kill": _signal(getattr(signal, "SIGKILL", signal.SIGTERM)),
+    "stop": _signal(getattr(signal, "SIGSTOP", signal.SIGTERM)),
+    "terminate": _signal(signal.SIGTERM),
+    "fail": _fail,
+}

@@ -1,0 +1,79 @@
+"""Dead letters: rows that were not loaded, kept with their values, reason and place."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from batch_assets.contracts.batch import RejectedRow
+from batch_assets.contracts.table import Window
+from batch_assets.loading.loads import LoadContext
+from batch_assets.postgres.sql_files import read_query
+
+# PostgreSQL's jsonb cannot hold the NUL character; its visible picture keeps the value readable.
+_NUL_PICTURE = "\N{SYMBOL FOR NULL}"
+
+
+def write_dead_letters(
+    conn: psycopg.Connection,
+    context: LoadContext,
+    window: Window,
+    load_id: int,
+    rejected: Iterable[RejectedRow],
+) -> None:
+    """Record rejected rows; a row met before, still open, is the same dead letter."""
+    common = {
+        "target": context.contract.target,
+        "scope": context.scope.name,
+        "window_key": window.key,
+        "load_id": load_id,
+    }
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            read_query("write_dead_letter"), ({**common, **_values(row)} for row in rejected)
+        )
+
+
+def supersede_dead_letters(
+    conn: psycopg.Connection, context: LoadContext, window: Window, load_id: int
+) -> int:
+    """Close open dead letters of a window that its newest load no longer met.
+
+    Returns:
+        How many were closed.
+    """
+    return conn.execute(
+        "UPDATE ops.dead_letters SET state = 'superseded', resolved_at = clock_timestamp() "
+        "WHERE target = %s AND scope = %s AND window_key = %s AND state = 'open' "
+        "AND load_id <> %s",
+        (context.contract.target, context.scope.name, window.key, load_id),
+    ).rowcount
+
+
+def _values(row: RejectedRow) -> dict[str, object]:
+    original = {str(name): _clean(value) for name, value in row.original.items()}
+    identity = json.dumps([row.file, row.row, original], sort_keys=True, ensure_ascii=False)
+    return {
+        "fingerprint": hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest(),
+        "source_file": _clean(row.file),
+        "row_number": row.row,
+        "rule": row.violations[0].rule,
+        "violations": Jsonb(
+            [
+                {name: _clean(value) for name, value in asdict(violation).items()}
+                for violation in row.violations
+            ]
+        ),
+        "original": Jsonb(original),
+    }
+
+
+def _clean(value: str | None) -> str | None:
+    if value is None:
+        return None
+    text = value.replace("\x00", _NUL_PICTURE)
+    # A lone surrogate is no character; the escape shows which one it was.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

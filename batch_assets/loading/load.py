@@ -1,0 +1,205 @@
+"""Load windows: the owner of every transaction that writes data.
+
+    caller's items -> prepare (one thread) -> bounded queue -> publish (n connections) -> reports
+
+Each group of windows is one transaction: rows, ledger, window memory, dead letters and the end
+of the lease are committed together, or not at all. A window that fails is reported and the rest
+goes on; a database that fails ends the call, and what was committed stays committed.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import psycopg
+
+from batch_assets.contracts.table import Scope, TableContract
+from batch_assets.loading.column_types import check_columns, read_columns
+from batch_assets.loading.leases import Connector, Heartbeat
+from batch_assets.loading.loads import LoadContext, Outcome
+from batch_assets.loading.pipeline import ByteBudget, Group, prepare_groups
+from batch_assets.loading.prepare import RejectLimit, WindowSource
+from batch_assets.loading.publish import Target
+from batch_assets.loading.publisher import Publisher
+from batch_assets.loading.report import LoadReport
+from batch_assets.loading.windows import WindowSql
+from batch_assets.postgres.connect import translating_errors
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How windows are loaded; none of it changes what is loaded.
+
+    Attributes:
+        publish_connections: Windows published at the same time.
+        chunk_rows: Rows of a window held in memory; a larger one is staged chunk by chunk.
+        group_rows: Small windows are published together until they have this many rows.
+        queue_bytes: Prepared rows that may wait for publishing; the reader blocks above it.
+        lease_seconds: How long a silent holder keeps its windows.
+        lease_wait_seconds: How long to wait for a window that somebody else is writing.
+        reject_limit: When a window fails as a whole.
+        force: Compare row by row, whatever the hashes say.
+        run_id: Shown in the ledger.
+    """
+
+    publish_connections: int = 2
+    chunk_rows: int = 65_536
+    group_rows: int = 2_000
+    queue_bytes: int = 96 * 1024 * 1024
+    lease_seconds: float = 30.0
+    lease_wait_seconds: float = 60.0
+    reject_limit: RejectLimit = field(default_factory=RejectLimit)
+    force: bool = False
+    run_id: str | None = None
+
+
+def load_windows(
+    connect: Connector,
+    contract: TableContract,
+    scope: Scope,
+    items: Iterable[WindowSource | Outcome],
+    options: LoadOptions | None = None,
+) -> Iterator[LoadReport]:
+    """Load windows of one scope and report each as soon as it is committed.
+
+    Args:
+        connect: Opens a connection; one per publishing thread, one for recognising, and one for
+            the heartbeat if the load lasts.
+        items: Windows to load, or outcomes to record. Read lazily, in another thread.
+
+    Yields:
+        One report per item, in the order of commits. `state` is `failed` for a window whose
+        data is wrong or whose lease is held for too long.
+
+    Raises:
+        SchemaMismatch: Contract and table disagree; nothing was read.
+        DatabaseUnavailable: The database failed; windows reported before are committed.
+    """
+    options = options or LoadOptions()
+    context = LoadContext(contract, scope, options.run_id)
+    with translating_errors(), connect() as conn:
+        target = read_target(conn, context)
+        conn.commit()
+        with Heartbeat(connect, options.lease_seconds) as heartbeat:
+            yield from _Session(connect, conn, context, target, options, heartbeat).run(items)
+
+
+def read_target(conn: psycopg.Connection, context: LoadContext) -> Target:
+    """Compare contract and table, and prepare the statements' parts.
+
+    Raises:
+        SchemaMismatch: They disagree.
+    """
+    contract = context.contract
+    columns = read_columns(conn, contract.target)
+    check_columns(contract, columns)
+    window_type = columns[contract.window_column].type_name if contract.window_column else "text"
+    return Target(
+        contract=contract,
+        parts=WindowSql.of(context, window_type),
+        has_revision="revision" in columns,
+    )
+
+
+@dataclass(slots=True)
+class _Session:
+    """The threads of one call and what they share."""
+
+    connect: Connector
+    recogniser: psycopg.Connection
+    context: LoadContext
+    target: Target
+    options: LoadOptions
+    heartbeat: Heartbeat
+    _budget: ByteBudget = field(init=False)
+    _failure: BaseException | None = None
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _groups: "queue.Queue[Group | None]" = field(default_factory=queue.Queue)
+    _reports: "queue.Queue[LoadReport | None]" = field(default_factory=queue.Queue)
+
+    def run(self, items: Iterable[WindowSource | Outcome]) -> Iterator[LoadReport]:
+        self._budget = ByteBudget(self.options.queue_bytes, self._stop)
+        threads = [
+            threading.Thread(target=self._prepare, args=(items,), name="load-prepare"),
+            *(
+                threading.Thread(target=self._publish, name=f"load-publish-{number}")
+                for number in range(self.options.publish_connections)
+            ),
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield from self._collect()
+        finally:
+            # Reached at the end, on failure, and when the caller stops early: nobody is left.
+            self._halt()
+            for thread in threads:
+                thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _collect(self) -> Iterator[LoadReport]:
+        publishers_left = self.options.publish_connections
+        while publishers_left:
+            report = self._reports.get()
+            if report is None:
+                publishers_left -= 1
+            else:
+                yield report
+
+    def _prepare(self, items: Iterable[WindowSource | Outcome]) -> None:
+        with self._failing_together():
+            groups = prepare_groups(
+                items,
+                self.recogniser,
+                self.context,
+                self.target,
+                chunk_rows=self.options.chunk_rows,
+                group_rows=self.options.group_rows,
+                reject_limit=self.options.reject_limit,
+                force=self.options.force,
+            )
+            for group in groups:
+                if not self._budget.acquire(group.size_bytes):
+                    return
+                self._groups.put(group)
+            self._end_groups()
+
+    def _publish(self) -> None:
+        try:
+            with self._failing_together(), self.connect() as conn:
+                publisher = Publisher(
+                    conn, self.context, self.target, self.options, self.heartbeat, self._stop
+                )
+                while (group := self._groups.get()) is not None and not self._stop.is_set():
+                    for report in publisher.publish(group):
+                        self._reports.put(report)
+                    self._budget.release(group.size_bytes)
+        finally:
+            self._reports.put(None)
+
+    @contextmanager
+    def _failing_together(self) -> Iterator[None]:
+        """The first failure of any thread stops all of them and is raised to the caller."""
+        try:
+            with translating_errors():
+                yield
+        except BaseException as error:  # noqa: BLE001 - carried to the caller's thread and raised there
+            if self._failure is None:
+                self._failure = error
+            self._halt()
+
+    def _halt(self) -> None:
+        """Wake everybody who waits, so that all threads end after what they are doing."""
+        self._stop.set()
+        self._budget.wake()
+        self._end_groups()
+
+    def _end_groups(self) -> None:
+        for _ in range(self.options.publish_connections):
+            self._groups.put(None)

@@ -1,0 +1,290 @@
+"""Load one window that is larger than a chunk: stage it in chunks, then publish it whole."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import psutil
+import psycopg
+
+from batch_assets.contracts.batch import RejectedRow
+from batch_assets.contracts.validate import ValidatedBatch, validate_batch
+from batch_assets.errors import BatchAssetsError
+from batch_assets.execution.failpoints import reach
+from batch_assets.loading.checkpoints import (
+    Chunk,
+    Progress,
+    clear_checkpoints,
+    read_progress,
+    write_checkpoint,
+)
+from batch_assets.loading.chunk_size import ChunkSize
+from batch_assets.loading.dead_letters import supersede_dead_letters, write_dead_letters
+from batch_assets.loading.leases import release_leases, require_leases
+from batch_assets.loading.ledger import Ledger
+from batch_assets.loading.loads import Closing, close_load
+from batch_assets.loading.prepare import (
+    Position,
+    WindowSource,
+    belonging_rules,
+    check_window_limits,
+)
+from batch_assets.loading.publish import check_target, merge_staged
+from batch_assets.loading.report import (
+    QUOTED_REJECTS,
+    LoadReport,
+    LoadState,
+    PublishPath,
+    RecognisedBy,
+)
+from batch_assets.loading.staging import StagingTable
+from batch_assets.loading.windows import count_windows, save_window
+
+if TYPE_CHECKING:
+    from batch_assets.loading.publisher import Publisher
+
+
+@dataclass(slots=True)
+class OversizedLoad:
+    """The load of one large window, whose lease is held by `publisher`."""
+
+    publisher: "Publisher"
+    source: WindowSource
+    tokens: Mapping[str, int]
+    load_id: int
+    chunk_size: ChunkSize
+    table: StagingTable = field(init=False)
+    quoted: list[RejectedRow] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        publisher = self.publisher
+        self.table = StagingTable.of(publisher.context, publisher.target, self.source)
+
+    @property
+    def conn(self) -> psycopg.Connection:
+        """The publishing connection."""
+        return self.publisher.conn
+
+    def run(self) -> LoadReport:
+        """Stage what is missing, publish, report.
+
+        Raises:
+            BatchAssetsError: The caller closes the load; staged chunks stay for the next try.
+        """
+        started = time.perf_counter()
+        progress = self._stage(self._resume())
+        staged_at = time.perf_counter()
+        report = self._publish(progress)
+        seconds = {"stage": staged_at - started, "publish": time.perf_counter() - staged_at}
+        return replace(report, seconds=seconds)
+
+    def _resume(self) -> Progress:
+        """Continue an earlier load of the same source, or begin with an empty table."""
+        context = self.publisher.context
+        progress = read_progress(self.conn, context, self.source)
+        force = self.publisher.options.force
+        if progress.chunk_no and self.table.exists(self.conn) and not force:
+            self.table.check_count(self.conn, progress.staged)
+            # Dead letters of the chunks that are already staged belong to this load now.
+            self.conn.execute(
+                "UPDATE ops.dead_letters SET load_id = %s WHERE load_id = %s AND state = 'open'",
+                (self.load_id, progress.load_id),
+            )
+        else:
+            clear_checkpoints(self.conn, context, self.source)
+            self.table.create(self.conn)
+            progress = Progress()
+        self.conn.commit()
+        return progress
+
+    def _stage(self, progress: Progress) -> Progress:
+        for pieces, read, skipped, position in self._chunks(progress.position):
+            started = time.perf_counter()
+            progress = self._commit_chunk(progress, pieces, read, skipped, position)
+            resident = psutil.Process().memory_info().rss
+            self.chunk_size.observe(time.perf_counter() - started, resident)
+        return progress
+
+    def _chunks(
+        self, position: Position | None
+    ) -> Iterator[tuple[list[ValidatedBatch], int, int, Position]]:
+        """Validated batches, read and skipped rows and the position after them, per chunk."""
+        contract, scope = self.publisher.context.contract, self.publisher.context.scope
+        rules = belonging_rules(contract, scope, self.source.window)
+        pieces: list[ValidatedBatch] = []
+        rows = read = skipped = 0
+        after: Position = position or {}
+        for batch in self.source.read(position):
+            validated = validate_batch(batch, contract, rules)
+            pieces.append(validated)
+            rows += validated.rows.num_rows
+            read += batch.read_rows
+            skipped += batch.skipped_rows
+            after = batch.resume_after
+            if rows >= self.chunk_size.current_rows:
+                yield pieces, read, skipped, after
+                pieces, rows, read, skipped = [], 0, 0, 0
+        if read:
+            yield pieces, read, skipped, after
+
+    def _commit_chunk(
+        self,
+        progress: Progress,
+        pieces: list[ValidatedBatch],
+        read: int,
+        skipped: int,
+        position: Position,
+    ) -> Progress:
+        """Stage one chunk with its checkpoint and dead letters, in one transaction."""
+        context = self.publisher.context
+        broken: Counter[str] = Counter()
+        rejected = [row for piece in pieces for row in piece.rejected]
+        for piece in pieces:
+            broken.update(piece.broken_counts)
+        chunk_no = progress.chunk_no + 1
+        staged = self.table.copy_chunk(
+            self.conn, chunk_no, [(piece.rows, piece.positions) for piece in pieces]
+        )
+        reach("stage.after_copy")
+        write_dead_letters(self.conn, context, self.source.window, self.load_id, rejected)
+        chunk = Chunk(chunk_no, staged, read, len(rejected), skipped, position, broken)
+        write_checkpoint(self.conn, context, self.source, self.load_id, chunk)
+        require_leases(self.conn, dict(self.tokens))
+        reach("stage.before_commit")
+        self.conn.commit()
+        reach("stage.after_commit")
+        self.quoted.extend(rejected[: QUOTED_REJECTS - len(self.quoted)])
+        return Progress(
+            chunk_no=chunk_no,
+            staged=progress.staged + staged,
+            read=progress.read + read,
+            rejected=progress.rejected + len(rejected),
+            skipped=progress.skipped + skipped,
+            position=position,
+            load_id=self.load_id,
+            broken=Counter(progress.broken) + broken,
+        )
+
+    def _publish(self, progress: Progress) -> LoadReport:
+        """Merge the staged rows into the target and commit everything together."""
+        context, target = self.publisher.context, self.publisher.target
+        window = self.source.window
+        self.table.check_count(self.conn, progress.staged)
+        duplicates, conflicts = self.table.set_repeated_aside(self.conn)
+        write_dead_letters(self.conn, context, window, self.load_id, conflicts)
+        self.quoted.extend(conflicts[: QUOTED_REJECTS - len(self.quoted)])
+        reasons = self._reasons()
+        rejected = progress.rejected + len(conflicts)
+        check_window_limits(
+            context.resource(window),
+            context.contract,
+            progress.read,
+            reasons,
+            progress.broken,
+            self.publisher.options.reject_limit,
+        )
+        before = count_windows(self.conn, target.parts, [window])[window.key]
+        merged = merge_staged(
+            self.conn,
+            target,
+            self.table.as_merge_source(self.load_id),
+            [window],
+            [self.load_id],
+        )
+        after = count_windows(self.conn, target.parts, [window])[window.key]
+        counts = merged[self.load_id]
+        check_target(window, counts, before, after)
+        ledger = counts + Ledger(
+            read=progress.read, duplicate=duplicates, rejected=rejected, skipped=progress.skipped
+        )
+        ledger.check(context.resource(window))
+        closing = Closing(
+            load_id=self.load_id,
+            state=LoadState.SUCCESS,
+            ledger=ledger,
+            recognised_by=RecognisedBy.DIFFERENCE if counts.unchanged else None,
+            publish_path=PublishPath.MERGE,
+            rows_before=before,
+            rows_after=after,
+            metrics={
+                "chunk_rows": self.chunk_size.course,
+                "last_chunk_rows": self.chunk_size.current_rows,
+                "chunks": progress.chunk_no,
+                "broken_rules": dict(progress.broken),
+            },
+        )
+        self._commit_publish(closing)
+        return self._report(closing, reasons, progress)
+
+    def _commit_publish(self, closing: Closing) -> None:
+        context = self.publisher.context
+        window = self.source.window
+        supersede_dead_letters(self.conn, context, window, self.load_id)
+        close_load(self.conn, closing)
+        save_window(
+            self.conn,
+            context,
+            window,
+            row_count=closing.rows_after or 0,
+            source_hash=self.source.source_hash,
+            content_hash=None,
+            load_id=self.load_id,
+        )
+        clear_checkpoints(self.conn, context, self.source)
+        self.table.drop(self.conn)
+        release_leases(self.conn, dict(self.tokens))
+        reach("publish.before_commit")
+        self.conn.commit()
+        reach("publish.after_commit")
+
+    def _reasons(self) -> dict[str, int]:
+        """Rejected rows of this load by rule, over all chunks, earlier processes' included."""
+        rows = self.conn.execute(
+            "SELECT rule, count(*) FROM ops.dead_letters "
+            "WHERE load_id = %s AND state = 'open' GROUP BY rule ORDER BY count(*) DESC",
+            (self.load_id,),
+        ).fetchall()
+        return dict(rows)
+
+    def _report(
+        self, closing: Closing, reasons: Mapping[str, int], progress: Progress
+    ) -> LoadReport:
+        return LoadReport(
+            load_id=self.load_id,
+            window=self.source.window,
+            state=closing.state,
+            ledger=closing.ledger,
+            recognised_by=closing.recognised_by,
+            publish_path=closing.publish_path,
+            source_file=self.source.source_file,
+            source_hash=self.source.source_hash,
+            reject_reasons=reasons,
+            warnings={k: v for k, v in progress.broken.items() if k not in reasons},
+            quoted_rejects=tuple(self.quoted),
+        )
+
+
+def close_failed_oversized(
+    publisher: "Publisher", load_id: int, source: WindowSource, error: BatchAssetsError
+) -> LoadReport:
+    """Write the failure of a large window; its staged chunks stay for the next try."""
+    closing = Closing(
+        load_id=load_id,
+        state=LoadState.FAILED,
+        reason=type(error).__name__,
+        ledger=Ledger(),
+        error=error,
+    )
+    close_load(publisher.conn, closing)
+    return LoadReport(
+        load_id=load_id,
+        window=source.window,
+        state=LoadState.FAILED,
+        reason=closing.reason,
+        ledger=closing.ledger,
+        source_file=source.source_file,
+        source_hash=source.source_hash,
+        error=error,
+    )

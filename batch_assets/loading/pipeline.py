@@ -1,0 +1,186 @@
+"""Prepare windows ahead of publishing, recognise those that are unchanged, group small ones."""
+
+import itertools
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+
+from batch_assets.contracts.table import Window
+from batch_assets.loading.loads import LoadContext, Outcome
+from batch_assets.loading.prepare import (
+    FailedWindow,
+    OversizedWindow,
+    PreparedWindow,
+    RejectLimit,
+    WindowSource,
+    prepare_window,
+)
+from batch_assets.loading.publish import Target
+from batch_assets.loading.report import LoadState, RecognisedBy
+from batch_assets.loading.windows import count_windows, read_windows
+
+# Windows looked up together: one question for 64 windows costs little more than for one, and the
+# first rows still reach the database soon.
+RECOGNISE_WINDOWS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Windows that are committed together.
+
+    Attributes:
+        prepared: Windows with rows to publish.
+        outcomes: Windows that only need a line in the ledger.
+        failed: Windows that could not be prepared.
+        oversized: One window that has to be staged; then the group holds nothing else.
+    """
+
+    prepared: tuple[PreparedWindow, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    failed: tuple[FailedWindow, ...] = ()
+    oversized: OversizedWindow | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory held by the rows of the group."""
+        return sum(item.size_bytes for item in self.prepared)
+
+
+@dataclass(slots=True)
+class ByteBudget:
+    """Blocks the reader while too many bytes wait to be published; drops nothing."""
+
+    limit_bytes: int
+    stop: threading.Event
+    _used: int = 0
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def acquire(self, size_bytes: int) -> bool:
+        """Wait for room; one group larger than the whole budget passes alone.
+
+        Returns:
+            False if the load is stopping and the group is not wanted any more.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (
+                    self.stop.is_set()
+                    or self._used == 0
+                    or self._used + size_bytes <= self.limit_bytes
+                )
+            )
+            self._used += size_bytes
+            return not self.stop.is_set()
+
+    def release(self, size_bytes: int) -> None:
+        """Give room back."""
+        with self._changed:
+            self._used -= size_bytes
+            self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Let a waiting reader see that the load is stopping."""
+        with self._changed:
+            self._changed.notify_all()
+
+
+def prepare_groups(
+    items: Iterable[WindowSource | Outcome],
+    conn: psycopg.Connection,
+    context: LoadContext,
+    target: Target,
+    *,
+    chunk_rows: int,
+    group_rows: int,
+    reject_limit: RejectLimit,
+    force: bool,
+) -> Iterator[Group]:
+    """Turn items into groups, in order; sources recognised as unchanged are not opened."""
+    pending: list[PreparedWindow] = []
+    for slice_ in _slices(items, RECOGNISE_WINDOWS):
+        outcomes, sources = _split(slice_, conn, context, target, force=force)
+        if outcomes:
+            yield Group(outcomes=tuple(outcomes))
+        for source in sources:
+            result = prepare_window(
+                source,
+                context.contract,
+                context.scope,
+                reject_limit=reject_limit,
+                chunk_rows=chunk_rows,
+            )
+            match result:
+                case FailedWindow():
+                    yield Group(failed=(result,))
+                case OversizedWindow():
+                    yield Group(oversized=result)
+                case PreparedWindow():
+                    pending.append(result)
+            if sum(item.rows.num_rows for item in pending) >= group_rows:
+                yield Group(prepared=tuple(pending))
+                pending = []
+        if pending:
+            yield Group(prepared=tuple(pending))
+            pending = []
+
+
+def _slices(
+    items: Iterable[WindowSource | Outcome], size: int
+) -> Iterator[Sequence[WindowSource | Outcome]]:
+    iterator = iter(items)
+    while slice_ := tuple(itertools.islice(iterator, size)):
+        yield slice_
+
+
+def _split(
+    items: Sequence[WindowSource | Outcome],
+    conn: psycopg.Connection,
+    context: LoadContext,
+    target: Target,
+    *,
+    force: bool,
+) -> tuple[list[Outcome], list[WindowSource]]:
+    """Outcomes, recognised windows among them, and sources that have to be read."""
+    outcomes = [item for item in items if isinstance(item, Outcome)]
+    sources = [item for item in items if isinstance(item, WindowSource)]
+    if force or not sources:
+        return outcomes, sources
+    recognised = recognise_sources(conn, context, target, sources)
+    outcomes.extend(recognised.values())
+    return outcomes, [source for source in sources if source.window not in recognised]
+
+
+def recognise_sources(
+    conn: psycopg.Connection,
+    context: LoadContext,
+    target: Target,
+    sources: Sequence[WindowSource],
+) -> dict[Window, Outcome]:
+    """Windows whose source, contract and rows are what they were at the last publish."""
+    known = read_windows(conn, context, [source.window for source in sources])
+    candidates = [
+        source
+        for source in sources
+        if source.source_hash is not None
+        and source.window.key in known
+        and known[source.window.key].source_hash == source.source_hash
+    ]
+    counts = count_windows(conn, target.parts, [source.window for source in candidates])
+    conn.commit()
+    version = context.contract.fingerprint
+    return {
+        source.window: Outcome(
+            window=source.window,
+            state=LoadState(window.state),
+            reason=window.reason,
+            source_file=source.source_file,
+            source_hash=source.source_hash,
+            content_hash=window.content_hash,
+            ledger=window.repeated_ledger(),
+            recognised_by=RecognisedBy.SOURCE_HASH,
+        )
+        for source in candidates
+        if (window := known[source.window.key]).is_as_published(version, counts[source.window.key])
+    }

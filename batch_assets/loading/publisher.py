@@ -1,0 +1,387 @@
+"""One publishing connection: lease, publish, ledger and commit for one group after the other."""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from batch_assets.errors import (
+    BatchAssetsError,
+    ContractError,
+    DataError,
+    LeaseHeld,
+    LeaseLost,
+    RowsRefused,
+)
+from batch_assets.execution.failpoints import reach
+from batch_assets.loading.chunk_size import ChunkSize
+from batch_assets.loading.dead_letters import supersede_dead_letters, write_dead_letters
+from batch_assets.loading.leases import (
+    Heartbeat,
+    Holder,
+    acquire_leases,
+    drop_leases,
+    release_leases,
+)
+from batch_assets.loading.ledger import Ledger
+from batch_assets.loading.loads import (
+    Closing,
+    LoadContext,
+    Outcome,
+    close_load,
+    open_loads,
+    record_outcomes,
+)
+from batch_assets.loading.oversized import OversizedLoad, close_failed_oversized
+from batch_assets.loading.pipeline import Group
+from batch_assets.loading.prepare import (
+    FailedWindow,
+    OversizedWindow,
+    PreparedWindow,
+    WindowSource,
+    count_reasons,
+)
+from batch_assets.loading.publish import Published, Target, publish_windows
+from batch_assets.loading.report import QUOTED_REJECTS, LoadReport, LoadState, PublishPath
+from batch_assets.loading.windows import save_window
+
+if TYPE_CHECKING:
+    from batch_assets.loading.load import LoadOptions
+
+# Between two looks at a window that somebody else is writing.
+_LEASE_POLL_SECONDS = 0.2
+
+# Where no earlier load of the table says better.
+_FIRST_CHUNK_ROWS = 16_384
+
+
+@dataclass(slots=True)
+class Publisher:
+    """Publishes groups on one connection, each in one transaction."""
+
+    conn: psycopg.Connection
+    context: LoadContext
+    target: Target
+    options: "LoadOptions"
+    heartbeat: Heartbeat
+    stop: threading.Event
+
+    def publish(self, group: Group) -> Iterator[LoadReport]:
+        """Bring one group to its end and report each of its windows."""
+        if group.outcomes:
+            yield from self._record(group.outcomes)
+        for failed in group.failed:
+            yield self._record_failed(failed)
+        if group.oversized is not None:
+            yield from self._publish_oversized(group.oversized)
+        if group.prepared:
+            yield from self._publish_prepared(list(group.prepared))
+
+    def _record(self, outcomes: Sequence[Outcome]) -> list[LoadReport]:
+        reports = record_outcomes(self.conn, self.context, outcomes)
+        self.conn.commit()
+        return reports
+
+    def _record_failed(self, failed: FailedWindow) -> LoadReport:
+        outcome = Outcome(
+            window=failed.window,
+            state=LoadState.FAILED,
+            reason=type(failed.error).__name__,
+            source_file=failed.source.source_file,
+            source_hash=failed.source.source_hash,
+            ledger=Ledger(read=failed.read, rejected=len(failed.rejected)),
+            error=failed.error,
+        )
+        [report] = record_outcomes(self.conn, self.context, [outcome])
+        write_dead_letters(self.conn, self.context, failed.window, report.load_id, failed.rejected)
+        self.conn.commit()
+        return LoadReport(
+            load_id=report.load_id,
+            window=failed.window,
+            state=LoadState.FAILED,
+            reason=outcome.reason,
+            ledger=outcome.ledger,
+            source_file=outcome.source_file,
+            source_hash=outcome.source_hash,
+            reject_reasons=count_reasons(failed.rejected),
+            quoted_rejects=failed.rejected[:QUOTED_REJECTS],
+            error=failed.error,
+            seconds=failed.seconds,
+        )
+
+    def _publish_prepared(self, pending: list[PreparedWindow]) -> Iterator[LoadReport]:
+        deadline = time.monotonic() + self.options.lease_wait_seconds
+        while pending:
+            tokens, load_ids = self.open_windows([item.source for item in pending])
+            mine = [item for item in pending if self.context.resource(item.window) in tokens]
+            pending = [item for item in pending if item not in mine]
+            if mine:
+                with self.holding(tokens, load_ids):
+                    yield from self._commit(mine, tokens, load_ids)
+            if pending and time.monotonic() >= deadline:
+                yield from self._record([self._held(item.source) for item in pending])
+                return
+            if pending and self.stop.wait(_LEASE_POLL_SECONDS):
+                return
+
+    def _publish_oversized(self, oversized: OversizedWindow) -> Iterator[LoadReport]:
+        deadline = time.monotonic() + self.options.lease_wait_seconds
+        source = oversized.source
+        while True:
+            tokens, load_ids = self.open_windows([source])
+            if tokens:
+                with self.holding(tokens, load_ids):
+                    yield self._run_oversized(source, tokens, load_ids[source.window.key])
+                return
+            if time.monotonic() >= deadline:
+                yield from self._record([self._held(source)])
+                return
+            if self.stop.wait(_LEASE_POLL_SECONDS):
+                return
+
+    def _run_oversized(
+        self, source: WindowSource, tokens: Mapping[str, int], load_id: int
+    ) -> LoadReport:
+        chunk_size = ChunkSize(
+            current_rows=min(_FIRST_CHUNK_ROWS, self.options.chunk_rows),
+            highest_rows=self.options.chunk_rows,
+        )
+        try:
+            return OversizedLoad(self, source, tokens, load_id, chunk_size).run()
+        except (DataError, ContractError, LeaseLost) as error:
+            self.conn.rollback()
+            report = close_failed_oversized(self, load_id, source, error)
+            drop_leases(self.conn, dict(tokens))
+            self.conn.commit()
+            return report
+
+    @contextmanager
+    def holding(self, tokens: Mapping[str, int], load_ids: Mapping[str, int]) -> Iterator[None]:
+        """Renew leases while the body runs; if it fails, give up what is still ours.
+
+        Where the connection is gone too, the leases run out by the database's clock.
+        """
+        self.heartbeat.add(dict(tokens))
+        try:
+            yield
+        except BaseException as error:
+            if not self.conn.broken and not self.conn.closed:
+                self._abandon(tokens, load_ids, error)
+            raise
+        finally:
+            self.heartbeat.remove(dict(tokens))
+
+    def _abandon(
+        self, tokens: Mapping[str, int], load_ids: Mapping[str, int], cause: BaseException
+    ) -> None:
+        self.conn.rollback()
+        self.conn.execute(
+            "UPDATE ops.loads SET state = 'failed', reason = 'interrupted', error_class = %s, "
+            "error_message = %s, is_retryable = true, finished_at = clock_timestamp() "
+            "WHERE load_id = ANY (%s) AND state = 'running'",
+            (type(cause).__name__, str(cause), list(load_ids.values())),
+        )
+        drop_leases(self.conn, dict(tokens))
+        self.conn.commit()
+
+    def open_windows(
+        self, windows: Sequence[WindowSource]
+    ) -> tuple[dict[str, int], dict[str, int]]:
+        """Take the leases that are free and open a load for each; both survive a rollback.
+
+        Returns:
+            Tokens by resource and load_ids by window key, of the windows obtained.
+        """
+        # If a server crash loses this commit, publishing finds no lease and refuses: losing it
+        # is safe, and waiting for the disk here would double the cost of a small window.
+        self.conn.execute("SET LOCAL synchronous_commit = off")
+        tokens = acquire_leases(
+            self.conn,
+            [self.context.resource(source.window) for source in windows],
+            holder=Holder(self.options.run_id),
+            lease_seconds=self.options.lease_seconds,
+        )
+        opened = [
+            (source.window, source.source_file, source.source_hash)
+            for source in windows
+            if self.context.resource(source.window) in tokens
+        ]
+        load_ids = open_loads(self.conn, self.context, opened, tokens) if opened else {}
+        self.conn.commit()
+        reach("publish.after_lease")
+        return tokens, load_ids
+
+    def _commit(
+        self,
+        windows: Sequence[PreparedWindow],
+        tokens: Mapping[str, int],
+        load_ids: Mapping[str, int],
+    ) -> Iterator[LoadReport]:
+        """Publish windows in one transaction; if it is refused, each in one of its own."""
+        try:
+            reports = self._publish_once(windows, tokens, load_ids)
+        except (psycopg.DataError, psycopg.IntegrityError, BatchAssetsError) as error:
+            self.conn.rollback()
+            if isinstance(error, BatchAssetsError) and error.retryable:
+                raise
+            if len(windows) > 1:
+                for item in windows:
+                    yield from self._commit([item], self._token_of(item, tokens), load_ids)
+                return
+            reports = [self._close_failed(windows[0], error, tokens, load_ids)]
+        yield from reports
+
+    def _token_of(self, item: PreparedWindow, tokens: Mapping[str, int]) -> dict[str, int]:
+        resource = self.context.resource(item.window)
+        return {resource: tokens[resource]}
+
+    def _publish_once(
+        self,
+        windows: Sequence[PreparedWindow],
+        tokens: Mapping[str, int],
+        load_ids: Mapping[str, int],
+    ) -> list[LoadReport]:
+        started = time.perf_counter()
+        published = publish_windows(
+            self.conn, self.context, self.target, windows, load_ids, force=self.options.force
+        )
+        reach("publish.after_copy")
+        seconds = (time.perf_counter() - started) / len(windows)
+        for item in windows:
+            self._close(item, published[item.window.key], load_ids[item.window.key], seconds)
+        release_leases(self.conn, dict(tokens))
+        reach("publish.before_commit")
+        self.conn.commit()
+        reach("publish.after_commit")
+        return [
+            self._report(item, published[item.window.key], load_ids[item.window.key], seconds)
+            for item in windows
+        ]
+
+    def _close(
+        self, item: PreparedWindow, published: Published, load_id: int, seconds: float
+    ) -> None:
+        window = item.window
+        if item.rejected:
+            write_dead_letters(self.conn, self.context, window, load_id, item.rejected)
+        supersede_dead_letters(self.conn, self.context, window, load_id)
+        close_load(
+            self.conn,
+            Closing(
+                load_id=load_id,
+                state=LoadState.SUCCESS,
+                ledger=published.ledger,
+                recognised_by=published.recognised_by,
+                publish_path=published.path,
+                rows_before=published.rows_before,
+                rows_after=published.rows_after,
+                content_hash=item.content_hash,
+                metrics={
+                    "seconds": {**item.seconds, "publish": round(seconds, 6)},
+                    "broken_rules": dict(item.broken_counts),
+                    "size_bytes": item.size_bytes,
+                },
+            ),
+        )
+        save_window(
+            self.conn,
+            self.context,
+            window,
+            row_count=published.rows_after,
+            source_hash=item.source.source_hash,
+            content_hash=item.content_hash,
+            load_id=load_id,
+        )
+
+    def _report(
+        self, item: PreparedWindow, published: Published, load_id: int, seconds: float
+    ) -> LoadReport:
+        reasons = count_reasons(item.rejected)
+        return LoadReport(
+            load_id=load_id,
+            window=item.window,
+            state=LoadState.SUCCESS,
+            ledger=published.ledger,
+            recognised_by=published.recognised_by,
+            publish_path=published.path,
+            source_file=item.source.source_file,
+            source_hash=item.source.source_hash,
+            reject_reasons=reasons,
+            warnings={
+                rule: count for rule, count in item.broken_counts.items() if rule not in reasons
+            },
+            quoted_rejects=item.rejected[:QUOTED_REJECTS],
+            seconds={**item.seconds, "publish": seconds},
+        )
+
+    def _close_failed(
+        self,
+        item: PreparedWindow,
+        cause: Exception,
+        tokens: Mapping[str, int],
+        load_ids: Mapping[str, int],
+    ) -> LoadReport:
+        """Write the failure of one window and give its lease up; nothing of it was published."""
+        error = cause if isinstance(cause, BatchAssetsError) else self._refused(item, cause)
+        ledger = Ledger(read=item.read, rejected=len(item.rejected))
+        load_id = load_ids[item.window.key]
+        if not isinstance(error, LeaseLost):
+            # After a takeover the new holder has closed our load, and its rows count.
+            close_load(
+                self.conn,
+                Closing(
+                    load_id=load_id,
+                    state=LoadState.FAILED,
+                    reason=type(error).__name__,
+                    ledger=ledger,
+                    publish_path=PublishPath.NONE,
+                    error=error,
+                ),
+            )
+            write_dead_letters(self.conn, self.context, item.window, load_id, item.rejected)
+        drop_leases(self.conn, self._token_of(item, tokens))
+        self.conn.commit()
+        return LoadReport(
+            load_id=load_id,
+            window=item.window,
+            state=LoadState.FAILED,
+            reason=type(error).__name__,
+            ledger=ledger,
+            source_file=item.source.source_file,
+            source_hash=item.source.source_hash,
+            reject_reasons=count_reasons(item.rejected),
+            quoted_rejects=item.rejected[:QUOTED_REJECTS],
+            error=error,
+            seconds=item.seconds,
+        )
+
+    def _refused(self, item: PreparedWindow, cause: Exception) -> RowsRefused:
+        message = cause.diag.message_primary if isinstance(cause, psycopg.Error) else str(cause)
+        return RowsRefused(
+            f"{self.context.resource(item.window)}: PostgreSQL refused the rows: {message}; "
+            "expected rows that keep every constraint of the table; nothing was published; "
+            "add a rule to the contract that names such rows, or correct the source"
+        )
+
+    def _held(self, source: WindowSource) -> Outcome:
+        resource = self.context.resource(source.window)
+        row = self.conn.execute(
+            "SELECT holder, acquired_at FROM ops.leases WHERE resource = %s", (resource,)
+        ).fetchone()
+        holder = f"{row[0]} since {row[1]:%Y-%m-%d %H:%M:%S%z}" if row else "somebody else"
+        return Outcome(
+            window=source.window,
+            state=LoadState.FAILED,
+            reason=LeaseHeld.__name__,
+            source_file=source.source_file,
+            source_hash=source.source_hash,
+            error=LeaseHeld(
+                f"{resource} is being written by {holder}; waited "
+                f"{self.options.lease_wait_seconds:.0f} s for it; nothing was published; "
+                "run again when that load has ended"
+            ),
+        )

@@ -1,0 +1,171 @@
+"""Windows larger than one chunk: staged chunk by chunk, published in one transaction.
+
+Each chunk is committed with its checkpoint, so a crash costs one chunk. The staging table is
+LOGGED: an unlogged one is empty after a server crash while its checkpoints still count its rows.
+Publishing compares the rows that are there with the sum of the checkpoints.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import psycopg
+import pyarrow as pa
+from psycopg import sql
+
+from batch_assets.contracts.batch import RejectedRow, Violation
+from batch_assets.errors import LedgerImbalance
+from batch_assets.loading.copy import copy_batches
+from batch_assets.loading.loads import LoadContext
+from batch_assets.loading.prepare import WindowSource
+from batch_assets.loading.publish import Target, prefixed
+from batch_assets.postgres.names import column_list
+from batch_assets.postgres.sql_files import read_query
+
+_PLACE_FIELDS = (
+    pa.field("chunk_no", pa.int32()),
+    pa.field("source_file", pa.string()),
+    pa.field("row_number", pa.int64()),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StagingTable:
+    """The persistent staging table of one window."""
+
+    target: Target
+    name: sql.Identifier
+
+    @classmethod
+    def of(cls, context: LoadContext, target: Target, source: WindowSource) -> "StagingTable":
+        """The table of a window; its name is a hash, so that any key gives a valid name."""
+        digest = hashlib.sha256(context.resource(source.window).encode()).hexdigest()[:32]
+        return cls(target, sql.Identifier("staging", f"window_{digest}"))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The contract's columns, and where each row came from."""
+        schema = self.target.contract.columns
+        for field in _PLACE_FIELDS:
+            schema = schema.append(field)
+        return schema
+
+    def exists(self, conn: psycopg.Connection) -> bool:
+        """Whether an earlier load left the table."""
+        row = conn.execute("SELECT to_regclass(%s)", (self.name.as_string(conn),)).fetchone()
+        return row is not None and row[0] is not None
+
+    def create(self, conn: psycopg.Connection) -> None:
+        """Make the table anew, empty."""
+        self.drop(conn)
+        conn.execute(
+            sql.SQL(
+                "CREATE TABLE {} AS SELECT {}, 0::integer AS chunk_no, ''::text AS source_file, "
+                "0::bigint AS row_number FROM {} WITH NO DATA"
+            ).format(
+                self.name,
+                column_list(self.target.contract.columns.names),
+                self.target.parts.target,
+            )
+        )
+
+    def drop(self, conn: psycopg.Connection) -> None:
+        """Remove the table, with the publish or when its source has changed."""
+        conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self.name))
+
+    def copy_chunk(
+        self,
+        conn: psycopg.Connection,
+        chunk_no: int,
+        pieces: Sequence[tuple[pa.RecordBatch, pa.RecordBatch]],
+    ) -> int:
+        """COPY rows with their positions.
+
+        Args:
+            pieces: Pairs of rows and positions.
+
+        Returns:
+            Rows staged.
+        """
+        return copy_batches(
+            conn, self.name, self.schema, (self._placed(chunk_no, *piece) for piece in pieces)
+        )
+
+    def _placed(
+        self, chunk_no: int, rows: pa.RecordBatch, positions: pa.RecordBatch
+    ) -> pa.RecordBatch:
+        places = [
+            pa.repeat(pa.scalar(chunk_no, pa.int32()), rows.num_rows),
+            positions.column("file").cast(pa.string()),
+            positions.column("row"),
+        ]
+        return pa.RecordBatch.from_arrays([*rows.columns, *places], schema=self.schema)
+
+    def check_count(self, conn: psycopg.Connection, expected: int) -> None:
+        """Refuse a table that does not hold what its checkpoints say.
+
+        Raises:
+            LedgerImbalance: Rows were lost or added; the window has to be staged again.
+        """
+        row = conn.execute(sql.SQL("SELECT count(*) FROM {}").format(self.name)).fetchone()
+        found = row[0] if row else 0
+        if found != expected:
+            raise LedgerImbalance(
+                f"{self.name.as_string(conn)} holds {found} rows, its checkpoints say {expected}; "
+                "nothing was published; run the load with --force to stage the window again"
+            )
+
+    def set_repeated_aside(self, conn: psycopg.Connection) -> tuple[int, list[RejectedRow]]:
+        """Keep one row for each key.
+
+        Returns:
+            Equal copies removed, and the rows whose key stands for different values.
+        """
+        contract = self.target.contract
+        values = [name for name in contract.columns.names if name not in contract.key]
+        parts = {
+            "staging": self.name,
+            "key": column_list(contract.key),
+            "values": column_list(values) if values else sql.SQL("1"),
+            "staged_key": prefixed("s", contract.key),
+            "staged_columns": prefixed("s", contract.columns.names),
+            "key_match": sql.SQL(" AND ").join(
+                sql.SQL("t.{0} = s.{0}").format(sql.Identifier(name)) for name in contract.key
+            ),
+        }
+        found = conn.execute(read_query("find_repeated_keys").format(**parts)).rowcount
+        if not found:
+            return 0, []
+        conflicts = list(self._conflicts(conn, read_query("read_conflicts").format(**parts)))
+        row = conn.execute(read_query("delete_repeated").format(**parts)).fetchone()
+        return (row[0] if row else 0), conflicts
+
+    def _conflicts(
+        self, conn: psycopg.Connection, statement: sql.Composed
+    ) -> Iterator[RejectedRow]:
+        contract = self.target.contract
+        for file, row_number, *cells in conn.execute(statement):
+            values = dict(zip(contract.columns.names, cells, strict=True))
+            original = {name: None if cell is None else str(cell) for name, cell in values.items()}
+            window_value = values.get(contract.window_column) if contract.window_column else None
+            yield RejectedRow(
+                file=file,
+                row=row_number,
+                violations=(
+                    Violation(
+                        rule="conflicting_duplicate_key",
+                        column=contract.key[-1],
+                        observed=", ".join(f"{name}={original[name]}" for name in contract.key),
+                        expected="one row for each key, or copies that agree in every column",
+                        hint="keep the right row and remove the others from the source",
+                    ),
+                ),
+                original=original,
+                window_value=window_value,
+            )
+
+    def as_merge_source(self, load_id: int) -> sql.Composed:
+        """The staged rows with the columns that publishing writes."""
+        return sql.SQL("(SELECT {}, {}::bigint AS load_id FROM {})").format(
+            column_list(self.target.contract.columns.names), sql.Literal(load_id), self.name
+        )

@@ -1,0 +1,22 @@
+UPDATE ops.loads
+SET state = %(state)s,
+    reason = %(reason)s,
+    recognised_by = %(recognised_by)s,
+    publish_path = %(publish_path)s,
+    rows_read = %(read)s,
+    rows_inserted = %(inserted)s,
+    rows_updated = %(updated)s,
+    rows_unchanged = %(unchanged)s,
+    rows_duplicate = %(duplicate)s,
+    rows_rejected = %(rejected)s,
+    rows_skipped = %(skipped)s,
+    rows_deleted = %(deleted)s,
+    rows_before = %(rows_before)s,
+    rows_after = %(rows_after)s,
+    content_hash = %(content_hash)s,
+    error_class = %(error_class)s,
+    error_message = %(error_message)s,
+    is_retryable = %(is_retryable)s,
+    finished_at = clock_timestamp(),
+    metrics = %(metrics)s
+WHERE load_id = %(load_id)s AND state = 'running'

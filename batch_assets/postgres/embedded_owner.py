@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batch_assets.errors import EmbeddedServerError
+from batch_assets.postgres.embedded_files import SOCKET_NAME
 
 SERVICE_USER = "batch_assets_pg"
 
 # The kernel's limit for a socket path is 107 bytes on Linux and 103 on macOS.
 _SOCKET_PATH_BYTES = 90
-_SOCKET_NAME = ".s.PGSQL.5432"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,17 @@ class Owner:
     gid: int | None = None
 
 
+def is_root() -> bool:
+    """Whether this process has the rights that PostgreSQL refuses to run with."""
+    return os.geteuid() == 0
+
+
 def server_owner() -> Owner:
-    """The user to run PostgreSQL as, created if it has to be.
+    """The user to run PostgreSQL as when we are root, created if it has to be.
 
     Raises:
-        EmbeddedServerError: We are root and the service user cannot be created.
+        EmbeddedServerError: The service user cannot be created.
     """
-    if os.geteuid() != 0:
-        return Owner()
     import pwd  # not on Windows, where this module must still import
 
     try:
@@ -63,23 +66,29 @@ def _create_service_user() -> None:
         raise EmbeddedServerError(
             f"there is no system user {SERVICE_USER} and no command useradd; {advice}"
         )
-    result = subprocess.run(
-        [command, "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
-        + ["--shell", "/usr/sbin/nologin", "--comment", "batch_assets embedded PostgreSQL"]
-        + [SERVICE_USER],
+    result = subprocess.run(  # noqa: S603 - fixed arguments
+        [
+            command,
+            "--system",
+            "--user-group",
+            "--no-create-home",
+            "--home-dir=/nonexistent",
+            "--shell=/usr/sbin/nologin",
+            "--comment=batch_assets embedded PostgreSQL",
+            SERVICE_USER,
+        ],
         capture_output=True,
         text=True,
         check=False,
     )
-    # 9: the name is taken, so another process was faster.
-    if result.returncode not in (0, 9):
+    if result.returncode != 0:
         raise EmbeddedServerError(
             f"useradd {SERVICE_USER} failed: {result.stderr.strip()}; {advice}"
         )
 
 
 def make_folder(path: Path, mode: int, owner: Owner | None = None) -> None:
-    """Create a folder with exactly this mode and owner, or check that an existing one has them.
+    """Create a folder with this mode and owner, or check that an existing one is as safe.
 
     A folder that exists is never changed: whoever made it had a reason, or an intention.
 
@@ -106,7 +115,9 @@ def _check_folder(path: Path, mode: int, owner: Owner) -> None:
     found = path.lstat()
     expected_uid = os.geteuid() if owner.uid is None else owner.uid
     is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == expected_uid
-    if not is_ours or stat.S_IMODE(found.st_mode) & ~mode & 0o077:
+    # A private folder is closed to others; one they may pass through must not be writable.
+    refused_bits = 0o077 if mode == 0o700 else 0o022
+    if not is_ours or found.st_mode & refused_bits:
         raise EmbeddedServerError(
             f"{path} is {stat.filemode(found.st_mode)} of user number {found.st_uid}, expected a "
             f"folder of user number {expected_uid} that is not open to others; run as its owner, "
@@ -120,7 +131,7 @@ def socket_folder(home: Path, previous: str | None, owner: Owner) -> Path:
     Root has one beside the data. Others get one in the temporary folder, because theirs is as
     deep as the checkout, and checkouts are also on file systems that have no sockets.
     """
-    if os.geteuid() == 0:
+    if is_root():
         folder = home / "socket"
         make_folder(folder, 0o700, owner)
         return folder
@@ -140,7 +151,7 @@ def _new_socket_folder() -> Path:
         if not os.access(parent, os.W_OK):
             continue
         folder = Path(tempfile.mkdtemp(prefix="batch_assets-", dir=parent))
-        if len(os.fsencode(folder / _SOCKET_NAME)) <= _SOCKET_PATH_BYTES:
+        if len(os.fsencode(folder / SOCKET_NAME)) <= _SOCKET_PATH_BYTES:
             return folder
         folder.rmdir()
     raise EmbeddedServerError(

@@ -12,14 +12,13 @@ from pathlib import Path
 import psutil
 
 from batch_assets.errors import EmbeddedServerError
-from batch_assets.postgres.embedded_files import ServerPlan
+from batch_assets.postgres.embedded_files import PORT, ServerPlan
 from batch_assets.postgres.embedded_install import SERVER_ENVIRONMENT
-
-PORT = 5432
 
 # A fast shutdown writes a checkpoint: up to shared_buffers of dirty pages on a slow disk.
 _FAST_SHUTDOWN_SECONDS = 60.0
 _IMMEDIATE_SHUTDOWN_SECONDS = 10.0
+_ORPHANS_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 
 
@@ -32,24 +31,34 @@ def find_postmaster(data_dir: Path) -> psutil.Process | None:
     lines = _pid_file_lines(data_dir)
     try:
         process = psutil.Process(int(lines[0]))
-        is_server = is_alive(process) and Path(process.cwd()) == data_dir
-    except (IndexError, ValueError, psutil.NoSuchProcess, psutil.AccessDenied):
+    except (IndexError, ValueError, psutil.NoSuchProcess):
         return None
-    return process if is_server else None
+    return process if is_alive(process) and _works_in(process, data_dir) else None
 
 
 def start_postmaster(plan: ServerPlan, log_file: Path) -> psutil.Process:
-    """Start the server as a child of this process; it is not ready yet."""
-    data_dir = Path(plan.data_dir)
-    if find_postmaster(data_dir) is None:
-        # Left by a crash. PostgreSQL removes it itself, unless the number is in use again.
-        # Orphaned backends of the crashed server are still recognised by their shared memory.
-        (data_dir / "postmaster.pid").unlink(missing_ok=True)
+    """Start the server as a child of this process; it is not ready yet.
+
+    Cleans up after a crash first; the caller has made sure that no server runs.
+    """
+    pid_file = Path(plan.data_dir) / "postmaster.pid"
+    if pid_file.exists():
+        _end_orphans(Path(plan.data_dir))
+    # PostgreSQL would remove these itself, unless the number in them is still or again that of
+    # some process: another program's, or the dead server's where nobody waits for it (in
+    # containers without an init process).
+    pid_file.unlink(missing_ok=True)
+    plan.socket.with_name(f"{plan.socket.name}.lock").unlink(missing_ok=True)
     with log_file.open("ab") as log:
         return psutil.Popen(
-            [str(Path(plan.install_dir) / "bin" / "postgres"), "-D", plan.data_dir]
-            + ["-c", f"unix_socket_directories={plan.socket_dir}"]
-            + ["-c", "listen_addresses=", "-c", f"port={PORT}"],
+            [
+                str(Path(plan.install_dir) / "bin" / "postgres"),
+                "-D",
+                plan.data_dir,
+                f"--unix_socket_directories={plan.socket_dir}",
+                "--listen_addresses=",
+                f"--port={PORT}",
+            ],
             user=plan.uid,
             group=plan.gid,
             extra_groups=None if plan.uid is None else [],
@@ -66,7 +75,7 @@ def start_postmaster(plan: ServerPlan, log_file: Path) -> psutil.Process:
 def is_ready(process: psutil.Process, data_dir: Path) -> bool:
     """Whether this very server accepts connections, by its own account."""
     lines = _pid_file_lines(data_dir)
-    return len(lines) >= 8 and lines[0] == str(process.pid) and lines[7].strip() == "ready"
+    return len(lines) >= 8 and int(lines[0]) == process.pid and lines[7].strip() == "ready"
 
 
 def is_alive(process: psutil.Process) -> bool:
@@ -102,6 +111,24 @@ def stop_postmaster(process: psutil.Process) -> None:
         f"PostgreSQL (process {process.pid}) still runs after an immediate shutdown, expected it "
         "to end; its disk may be stuck. End the process, the next start recovers"
     )
+
+
+def _end_orphans(data_dir: Path) -> None:
+    """End backends that outlived their killed server; a new one refuses to start beside them."""
+    orphans = [process for process in psutil.process_iter() if _works_in(process, data_dir)]
+    for process in orphans:
+        try:
+            process.send_signal(signal.SIGQUIT)
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(orphans, timeout=_ORPHANS_SECONDS)
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return Path(process.cwd()).samefile(folder)
+    except (psutil.Error, OSError):
+        return False  # it ended, is another user's, or its folder was removed
 
 
 def _pid_file_lines(data_dir: Path) -> list[str]:

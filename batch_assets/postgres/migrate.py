@@ -11,13 +11,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import LiteralString, cast
 
 import psycopg
 
 from batch_assets.errors import DatabaseUnavailable, MigrationError
 from batch_assets.postgres.connect import connect, translating_errors
-from batch_assets.postgres.sql_files import Migration, migration_files
+from batch_assets.postgres.schema_dump import differences, read_schema
+from batch_assets.postgres.sql_files import (
+    Migration,
+    migration_files,
+    owned_schemas,
+    read_schema_file,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +74,7 @@ def apply_pending(
     A second migrator waits for the first and then finds nothing to do.
 
     Args:
+        url: The database.
         dry_run: Only say what would be applied.
         files: The migrations; the shipped ones by default.
 
@@ -99,6 +105,31 @@ def read_status(url: str, *, files: tuple[Migration, ...] | None = None) -> Migr
     """
     with _connection(url) as conn:
         return _compare(_read_ledger(conn), files or migration_files())
+
+
+def verify(url: str) -> list[str]:
+    """Compare a database with the files in every respect: ledger and schema.
+
+    Returns:
+        One line per difference; empty when the database is exactly what the files say.
+
+    Raises:
+        DatabaseUnavailable: The server cannot be reached.
+    """
+    status = read_status(url)
+    found = [*status.problems, *(f"pending: {migration.name}" for migration in status.pending)]
+    # Objects of pending migrations are missing, of course; saying so again helps nobody.
+    return found or differences(read_schema_file(), dump_schema(url))
+
+
+def dump_schema(url: str) -> str:
+    """The schemas that migrations make, as SQL; the text of sql/schema.sql when migrated.
+
+    Raises:
+        DatabaseUnavailable: The server cannot be reached.
+    """
+    with _connection(url) as conn:
+        return read_schema(conn, owned_schemas(migration_files()))
 
 
 @contextmanager
@@ -213,7 +244,7 @@ def _apply(conn: psycopg.Connection, migration: Migration) -> None:
 
 def _execute(conn: psycopg.Connection, migration: Migration) -> None:
     # Without parameters the text goes to the server as it is, several statements at once.
-    conn.execute(cast("LiteralString", migration.text))
+    conn.execute(migration.text)
 
 
 def _record(conn: psycopg.Connection, migration: Migration, seconds: float) -> None:

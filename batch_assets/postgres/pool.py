@@ -20,8 +20,11 @@ def open_pool(
     A connection is tested before it is lent, so a server restart costs the borrower nothing.
 
     Args:
+        url: The database.
         min_size: Connections kept open while nobody needs them.
         max_size: Connections open at most; the next borrower waits, up to the connect timeout.
+        application_name: Shown in pg_stat_activity for each connection.
+        options: Timeouts; the defaults of `[database]` when absent.
 
     Raises:
         ConfigurationError: The URL cannot be read.

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import LiteralString, cast
 
 from psycopg import sql
 
@@ -50,7 +49,7 @@ def read_query(name: str) -> sql.SQL:
         ConfigurationError: There is no such file.
     """
     path = shipped_path("sql") / "queries" / f"{name}.sql"
-    return sql.SQL(cast("LiteralString", _read_text(path)))
+    return sql.SQL(_read_text(path))
 
 
 def migration_files(folder: Path | None = None) -> tuple[Migration, ...]:
@@ -75,6 +74,11 @@ def migration_files(folder: Path | None = None) -> tuple[Migration, ...]:
                 f"{expected:04d}; migrations are numbered without gaps or doubles, rename it"
             )
     return migrations
+
+
+def read_schema_file() -> str:
+    """The text of `sql/schema.sql`: the schema as it is after all migrations."""
+    return _read_text(shipped_path("sql") / "schema.sql")
 
 
 def owned_schemas(migrations: tuple[Migration, ...]) -> tuple[str, ...]:

@@ -1,0 +1,240 @@
+-- The schema after all migrations. Do not edit: a test compares it with a migrated database.
+-- Write it again with `python -m batch_assets_tests.postgres.write_schema_file`.
+
+CREATE SCHEMA market;
+CREATE SCHEMA ops;
+CREATE SCHEMA staging;
+
+CREATE SEQUENCE ops.lease_tokens AS bigint INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1;
+
+CREATE TABLE market.daily_bars (
+    source text COLLATE "C" NOT NULL,
+    symbol text COLLATE "C" NOT NULL,
+    trade_date date NOT NULL,
+    open numeric(20,6),
+    high numeric(20,6),
+    low numeric(20,6),
+    close numeric(20,6),
+    pre_close numeric(20,6),
+    volume numeric(24,8) NOT NULL,
+    amount numeric(24,4),
+    adjustment text COLLATE "C" DEFAULT 'raw'::text NOT NULL,
+    status text COLLATE "C" DEFAULT 'traded'::text NOT NULL,
+    revision integer DEFAULT 1 NOT NULL,
+    load_id bigint NOT NULL,
+    CONSTRAINT daily_bars_pkey PRIMARY KEY (source, trade_date, symbol),
+    CONSTRAINT daily_bars_adjustment_is_known CHECK ((adjustment = ANY (ARRAY['raw'::text, 'qfq'::text, 'hfq'::text]))),
+    CONSTRAINT daily_bars_status_is_known CHECK ((status = ANY (ARRAY['traded'::text, 'suspended'::text, 'no_trade'::text])))
+) PARTITION BY RANGE (trade_date);
+
+CREATE TABLE ops.checkpoints (
+    resource text NOT NULL,
+    chunk_no integer NOT NULL,
+    source_hash text NOT NULL,
+    contract_version text NOT NULL,
+    load_id bigint NOT NULL,
+    staged_rows bigint NOT NULL,
+    rows_read bigint NOT NULL,
+    rows_rejected bigint NOT NULL,
+    rows_skipped bigint NOT NULL,
+    "position" jsonb NOT NULL,
+    broken_rules jsonb DEFAULT '{}'::jsonb NOT NULL,
+    committed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT checkpoints_pkey PRIMARY KEY (resource, chunk_no)
+);
+
+CREATE TABLE ops.dead_letters (
+    dead_letter_id bigint GENERATED ALWAYS AS IDENTITY,
+    fingerprint text NOT NULL,
+    load_id bigint NOT NULL,
+    target text NOT NULL,
+    scope text DEFAULT ''::text NOT NULL,
+    window_key text NOT NULL,
+    source_file text NOT NULL,
+    row_number bigint NOT NULL,
+    rule text NOT NULL,
+    violations jsonb NOT NULL,
+    original jsonb NOT NULL,
+    state text DEFAULT 'open'::text NOT NULL,
+    seen_count integer DEFAULT 1 NOT NULL,
+    first_seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    last_seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    resolved_at timestamp with time zone,
+    CONSTRAINT dead_letters_pkey PRIMARY KEY (dead_letter_id),
+    CONSTRAINT dead_letters_state_is_known CHECK ((state = ANY (ARRAY['open'::text, 'superseded'::text, 'replayed'::text, 'discarded'::text])))
+);
+
+CREATE TABLE ops.leases (
+    resource text NOT NULL,
+    holder text NOT NULL,
+    token bigint DEFAULT nextval('ops.lease_tokens'::regclass) NOT NULL,
+    backend_pid integer NOT NULL,
+    backend_start timestamp with time zone NOT NULL,
+    acquired_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    heartbeat_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT leases_pkey PRIMARY KEY (resource),
+    CONSTRAINT leases_token_is_unique UNIQUE (resource, token)
+);
+
+CREATE TABLE ops.loads (
+    load_id bigint GENERATED ALWAYS AS IDENTITY,
+    target text NOT NULL,
+    scope text DEFAULT ''::text NOT NULL,
+    window_key text NOT NULL,
+    resource text NOT NULL,
+    state text DEFAULT 'running'::text NOT NULL,
+    reason text,
+    recognised_by text,
+    publish_path text,
+    rows_read bigint DEFAULT 0 NOT NULL,
+    rows_inserted bigint DEFAULT 0 NOT NULL,
+    rows_updated bigint DEFAULT 0 NOT NULL,
+    rows_unchanged bigint DEFAULT 0 NOT NULL,
+    rows_duplicate bigint DEFAULT 0 NOT NULL,
+    rows_rejected bigint DEFAULT 0 NOT NULL,
+    rows_skipped bigint DEFAULT 0 NOT NULL,
+    rows_deleted bigint DEFAULT 0 NOT NULL,
+    rows_before bigint,
+    rows_after bigint,
+    source_file text,
+    source_hash text,
+    content_hash text,
+    contract_version text,
+    lease_token bigint,
+    run_id text,
+    error_class text,
+    error_message text,
+    is_retryable boolean,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    finished_at timestamp with time zone,
+    metrics jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT loads_pkey PRIMARY KEY (load_id),
+    CONSTRAINT loads_ledger_balances CHECK (((state <> ALL (ARRAY['success'::text, 'partial'::text])) OR (rows_read = (((((rows_inserted + rows_updated) + rows_unchanged) + rows_duplicate) + rows_rejected) + rows_skipped)))),
+    CONSTRAINT loads_publish_path_is_known CHECK ((publish_path = ANY (ARRAY['none'::text, 'direct'::text, 'merge'::text, 'leaf'::text]))),
+    CONSTRAINT loads_recognised_by_is_known CHECK ((recognised_by = ANY (ARRAY['source_hash'::text, 'content_hash'::text, 'difference'::text]))),
+    CONSTRAINT loads_state_is_known CHECK ((state = ANY (ARRAY['running'::text, 'success'::text, 'failed'::text, 'skipped'::text, 'partial'::text, 'not_ready'::text, 'unconfirmed_empty'::text]))),
+    CONSTRAINT loads_target_balances CHECK (((rows_after IS NULL) OR (rows_after = ((rows_before + rows_inserted) - rows_deleted))))
+);
+
+CREATE TABLE ops.schema_migrations (
+    version integer NOT NULL,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    applied_seconds double precision NOT NULL,
+    CONSTRAINT schema_migrations_pkey PRIMARY KEY (version)
+);
+
+CREATE TABLE ops.windows (
+    target text NOT NULL,
+    scope text DEFAULT ''::text NOT NULL,
+    window_key text NOT NULL,
+    starts_at timestamp with time zone,
+    ends_at timestamp with time zone,
+    version bigint DEFAULT 1 NOT NULL,
+    published_version bigint DEFAULT 1 NOT NULL,
+    row_count bigint NOT NULL,
+    source_hash text,
+    content_hash text,
+    contract_version text NOT NULL,
+    load_id bigint NOT NULL,
+    published_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT windows_pkey PRIMARY KEY (target, scope, window_key)
+);
+
+CREATE TABLE market.daily_bars_1990 PARTITION OF market.daily_bars FOR VALUES FROM ('1990-01-01') TO ('1991-01-01');
+CREATE TABLE market.daily_bars_1991 PARTITION OF market.daily_bars FOR VALUES FROM ('1991-01-01') TO ('1992-01-01');
+CREATE TABLE market.daily_bars_1992 PARTITION OF market.daily_bars FOR VALUES FROM ('1992-01-01') TO ('1993-01-01');
+CREATE TABLE market.daily_bars_1993 PARTITION OF market.daily_bars FOR VALUES FROM ('1993-01-01') TO ('1994-01-01');
+CREATE TABLE market.daily_bars_1994 PARTITION OF market.daily_bars FOR VALUES FROM ('1994-01-01') TO ('1995-01-01');
+CREATE TABLE market.daily_bars_1995 PARTITION OF market.daily_bars FOR VALUES FROM ('1995-01-01') TO ('1996-01-01');
+CREATE TABLE market.daily_bars_1996 PARTITION OF market.daily_bars FOR VALUES FROM ('1996-01-01') TO ('1997-01-01');
+CREATE TABLE market.daily_bars_1997 PARTITION OF market.daily_bars FOR VALUES FROM ('1997-01-01') TO ('1998-01-01');
+CREATE TABLE market.daily_bars_1998 PARTITION OF market.daily_bars FOR VALUES FROM ('1998-01-01') TO ('1999-01-01');
+CREATE TABLE market.daily_bars_1999 PARTITION OF market.daily_bars FOR VALUES FROM ('1999-01-01') TO ('2000-01-01');
+CREATE TABLE market.daily_bars_2000 PARTITION OF market.daily_bars FOR VALUES FROM ('2000-01-01') TO ('2001-01-01');
+CREATE TABLE market.daily_bars_2001 PARTITION OF market.daily_bars FOR VALUES FROM ('2001-01-01') TO ('2002-01-01');
+CREATE TABLE market.daily_bars_2002 PARTITION OF market.daily_bars FOR VALUES FROM ('2002-01-01') TO ('2003-01-01');
+CREATE TABLE market.daily_bars_2003 PARTITION OF market.daily_bars FOR VALUES FROM ('2003-01-01') TO ('2004-01-01');
+CREATE TABLE market.daily_bars_2004 PARTITION OF market.daily_bars FOR VALUES FROM ('2004-01-01') TO ('2005-01-01');
+CREATE TABLE market.daily_bars_2005 PARTITION OF market.daily_bars FOR VALUES FROM ('2005-01-01') TO ('2006-01-01');
+CREATE TABLE market.daily_bars_2006 PARTITION OF market.daily_bars FOR VALUES FROM ('2006-01-01') TO ('2007-01-01');
+CREATE TABLE market.daily_bars_2007 PARTITION OF market.daily_bars FOR VALUES FROM ('2007-01-01') TO ('2008-01-01');
+CREATE TABLE market.daily_bars_2008 PARTITION OF market.daily_bars FOR VALUES FROM ('2008-01-01') TO ('2009-01-01');
+CREATE TABLE market.daily_bars_2009 PARTITION OF market.daily_bars FOR VALUES FROM ('2009-01-01') TO ('2010-01-01');
+CREATE TABLE market.daily_bars_2010 PARTITION OF market.daily_bars FOR VALUES FROM ('2010-01-01') TO ('2011-01-01');
+CREATE TABLE market.daily_bars_2011 PARTITION OF market.daily_bars FOR VALUES FROM ('2011-01-01') TO ('2012-01-01');
+CREATE TABLE market.daily_bars_2012 PARTITION OF market.daily_bars FOR VALUES FROM ('2012-01-01') TO ('2013-01-01');
+CREATE TABLE market.daily_bars_2013 PARTITION OF market.daily_bars FOR VALUES FROM ('2013-01-01') TO ('2014-01-01');
+CREATE TABLE market.daily_bars_2014 PARTITION OF market.daily_bars FOR VALUES FROM ('2014-01-01') TO ('2015-01-01');
+CREATE TABLE market.daily_bars_2015 PARTITION OF market.daily_bars FOR VALUES FROM ('2015-01-01') TO ('2016-01-01');
+CREATE TABLE market.daily_bars_2016 PARTITION OF market.daily_bars FOR VALUES FROM ('2016-01-01') TO ('2017-01-01');
+CREATE TABLE market.daily_bars_2017 PARTITION OF market.daily_bars FOR VALUES FROM ('2017-01-01') TO ('2018-01-01');
+CREATE TABLE market.daily_bars_2018 PARTITION OF market.daily_bars FOR VALUES FROM ('2018-01-01') TO ('2019-01-01');
+CREATE TABLE market.daily_bars_2019 PARTITION OF market.daily_bars FOR VALUES FROM ('2019-01-01') TO ('2020-01-01');
+CREATE TABLE market.daily_bars_2020 PARTITION OF market.daily_bars FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
+CREATE TABLE market.daily_bars_2021 PARTITION OF market.daily_bars FOR VALUES FROM ('2021-01-01') TO ('2022-01-01');
+CREATE TABLE market.daily_bars_2022 PARTITION OF market.daily_bars FOR VALUES FROM ('2022-01-01') TO ('2023-01-01');
+CREATE TABLE market.daily_bars_2023 PARTITION OF market.daily_bars FOR VALUES FROM ('2023-01-01') TO ('2024-01-01');
+CREATE TABLE market.daily_bars_2024 PARTITION OF market.daily_bars FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+CREATE TABLE market.daily_bars_2025 PARTITION OF market.daily_bars FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+CREATE TABLE market.daily_bars_2026 PARTITION OF market.daily_bars FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+CREATE TABLE market.daily_bars_2027 PARTITION OF market.daily_bars FOR VALUES FROM ('2027-01-01') TO ('2028-01-01');
+CREATE TABLE market.daily_bars_2028 PARTITION OF market.daily_bars FOR VALUES FROM ('2028-01-01') TO ('2029-01-01');
+CREATE TABLE market.daily_bars_2029 PARTITION OF market.daily_bars FOR VALUES FROM ('2029-01-01') TO ('2030-01-01');
+CREATE TABLE market.daily_bars_2030 PARTITION OF market.daily_bars FOR VALUES FROM ('2030-01-01') TO ('2031-01-01');
+CREATE TABLE market.daily_bars_2031 PARTITION OF market.daily_bars FOR VALUES FROM ('2031-01-01') TO ('2032-01-01');
+CREATE TABLE market.daily_bars_2032 PARTITION OF market.daily_bars FOR VALUES FROM ('2032-01-01') TO ('2033-01-01');
+CREATE TABLE market.daily_bars_2033 PARTITION OF market.daily_bars FOR VALUES FROM ('2033-01-01') TO ('2034-01-01');
+CREATE TABLE market.daily_bars_2034 PARTITION OF market.daily_bars FOR VALUES FROM ('2034-01-01') TO ('2035-01-01');
+CREATE TABLE market.daily_bars_2035 PARTITION OF market.daily_bars FOR VALUES FROM ('2035-01-01') TO ('2036-01-01');
+CREATE TABLE market.daily_bars_2036 PARTITION OF market.daily_bars FOR VALUES FROM ('2036-01-01') TO ('2037-01-01');
+CREATE TABLE market.daily_bars_2037 PARTITION OF market.daily_bars FOR VALUES FROM ('2037-01-01') TO ('2038-01-01');
+CREATE TABLE market.daily_bars_2038 PARTITION OF market.daily_bars FOR VALUES FROM ('2038-01-01') TO ('2039-01-01');
+CREATE TABLE market.daily_bars_2039 PARTITION OF market.daily_bars FOR VALUES FROM ('2039-01-01') TO ('2040-01-01');
+CREATE TABLE market.daily_bars_before_1990 PARTITION OF market.daily_bars FOR VALUES FROM (MINVALUE) TO ('1990-01-01');
+CREATE TABLE market.daily_bars_later PARTITION OF market.daily_bars FOR VALUES FROM ('2040-01-01') TO (MAXVALUE);
+
+ALTER SEQUENCE ops.lease_tokens OWNED BY ops.leases.token;
+
+CREATE INDEX dead_letters_by_load ON ops.dead_letters USING btree (load_id);
+CREATE UNIQUE INDEX dead_letters_open_once ON ops.dead_letters USING btree (target, scope, window_key, fingerprint) WHERE (state = 'open'::text);
+CREATE INDEX loads_by_resource ON ops.loads USING btree (resource, load_id DESC);
+CREATE INDEX loads_running ON ops.loads USING btree (resource) WHERE (state = 'running'::text);
+
+COMMENT ON SCHEMA market IS 'Market data: daily bars, one row per source, symbol and trade date.';
+COMMENT ON SCHEMA ops IS 'Loads, windows, leases, checkpoints and dead letters of batch_assets.';
+COMMENT ON SCHEMA staging IS 'Persistent staging tables of loads in progress; safe to drop when no lease is held.';
+
+COMMENT ON TABLE market.daily_bars IS 'One row per source, symbol and trade date; prices in the listing''s currency.';
+COMMENT ON COLUMN market.daily_bars.source IS 'The feed''s source; a vendor or a set of files with one price adjustment.';
+COMMENT ON COLUMN market.daily_bars.symbol IS 'Canonical symbol: code and exchange (600000.SH, AAPL.US).';
+COMMENT ON COLUMN market.daily_bars.trade_date IS 'The exchange''s local date.';
+COMMENT ON COLUMN market.daily_bars.pre_close IS 'Previous close as the vendor states it, NULL where it does not.';
+COMMENT ON COLUMN market.daily_bars.volume IS 'Shares or units traded; 0 when suspended.';
+COMMENT ON COLUMN market.daily_bars.amount IS 'Turnover in currency units, NULL where the vendor does not state it.';
+COMMENT ON COLUMN market.daily_bars.adjustment IS 'raw, qfq (forward-adjusted) or hfq (backward-adjusted), as the feed declares.';
+COMMENT ON COLUMN market.daily_bars.status IS 'traded, suspended (prices NULL) or no_trade.';
+COMMENT ON COLUMN market.daily_bars.revision IS '1 when first loaded, raised by each later change of the row.';
+COMMENT ON COLUMN market.daily_bars.load_id IS 'ops.loads row that wrote this version.';
+COMMENT ON TABLE ops.checkpoints IS 'Chunks already staged for a window, committed together with their rows.';
+COMMENT ON COLUMN ops.checkpoints."position" IS 'Where the source continues after this chunk.';
+COMMENT ON TABLE ops.dead_letters IS 'Rows that were not loaded, with their original values, the reason and where they came from.';
+COMMENT ON COLUMN ops.dead_letters.violations IS 'Array of {rule, column, observed, expected, hint}; the first names the reason.';
+COMMENT ON COLUMN ops.dead_letters.state IS 'open; superseded when a later load of the window no longer has the row; replayed; discarded.';
+COMMENT ON TABLE ops.leases IS 'One row per window being written now; released leases are deleted.';
+COMMENT ON COLUMN ops.leases.token IS 'Fencing token: publishing with any other token is refused.';
+COMMENT ON COLUMN ops.leases.backend_pid IS 'PostgreSQL backend that publishes; a takeover ends it first.';
+COMMENT ON TABLE ops.loads IS 'One row per attempt to load one window: the row ledger and its outcome.';
+COMMENT ON COLUMN ops.loads.resource IS 'target/scope/window_key: what one writer at a time may write.';
+COMMENT ON COLUMN ops.loads.state IS 'running, success, failed, skipped, partial, not_ready or unconfirmed_empty.';
+COMMENT ON COLUMN ops.loads.reason IS 'Why the state is what it is, from a closed set per domain (not_a_session).';
+COMMENT ON COLUMN ops.loads.recognised_by IS 'How unchanged input was recognised: source_hash (not parsed), content_hash (not written), difference (row by row).';
+COMMENT ON COLUMN ops.loads.rows_read IS 'Rows counted by the reader alone.';
+COMMENT ON COLUMN ops.loads.metrics IS 'Seconds per stage, bytes, chunk size, reasons by rule and warnings.';
+COMMENT ON TABLE ops.schema_migrations IS 'One row per migration file applied to this database.';
+COMMENT ON COLUMN ops.schema_migrations.checksum IS 'SHA-256 of the file with LF line ends; an applied file must not be edited.';
+COMMENT ON TABLE ops.windows IS 'One row per window ever published: hashes, row count and version.';
+COMMENT ON COLUMN ops.windows.version IS 'Raised by every write through the core that touches the window.';
+COMMENT ON COLUMN ops.windows.published_version IS 'The version at which source_hash and content_hash were true.';

@@ -92,7 +92,7 @@ def _look(
     try:
         return Finding(layer, "ok", look(patient))
     except _Concern as concern:
-        return Finding(layer, "warn", str(concern), next_command)
+        return Finding(layer, "warn", str(concern))
     except BatchAssetsError as error:
         return _broken(layer, error, next_command)
 
@@ -177,7 +177,9 @@ def _feeds(patient: _Patient) -> str:
 
     feeds = build_feeds(patient.settings.section("market"), patient.settings.config_dir)
     if not feeds:
-        raise _Concern(f"{patient.settings.config_file} has no feed; add [market.feeds.<name>]")
+        raise _Concern(
+            f"{patient.settings.config_file} has no feed, expected one; add [market.feeds.<name>]"
+        )
     return f"{len(feeds)}: {', '.join(sorted(feeds))}"
 
 

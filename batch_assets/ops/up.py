@@ -1,96 +1,33 @@
-"""Webserver, daemon and code server as one thing that starts, answers and stops.
+"""Database, webserver, daemon and code server as one thing that starts, answers and stops.
 
 `running_stack` is the door for everyone who needs Dagster running: `batch-assets up`, the
-demonstration and the tests. Finding and ending processes is in processes.py; what happens when
-the starter itself dies is in keeper.py.
+demonstration and the tests. The processes are described in stack.py, found and ended by
+processes.py; keeper.py ends them when the starter itself dies.
 """
 
-import socket
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from batch_assets.errors import ConfigurationError, InfrastructureError, WebserverUnavailable
-from batch_assets.ops.dagster_home import (
-    LOCATION_NAME,
-    write_instance_file,
-    write_workspace_file,
-)
+from batch_assets.errors import ConfigurationError
+from batch_assets.ops.dagster_home import write_instance_file
 from batch_assets.ops.processes import MARK, stop_marked
+from batch_assets.ops.readiness import usable_port
+from batch_assets.ops.stack import LOOPBACK, RunningStack
 from batch_assets.postgres.connect import database_url
 from batch_assets.postgres.migrate import apply_pending
-from batch_assets.runs.console import console_command
-from batch_assets.runs.graphql import describe_refusal, post_query
 from batch_assets.settings import Settings, child_environment
 
-DEFAULT_HOST = "127.0.0.1"
 DEFAULT_MODULE = "batch_assets.definitions"
 
-# Cold start on two loaded cores took up to 30 s; a minute more than that means it never comes.
-READY_DEADLINE_SECONDS = 180.0
 # A run that is stopped rolls its transaction back and tells Dagster; then it is killed.
 STOP_GRACE_SECONDS = 15.0
-_POLL_SECONDS = 0.2
-_LOG_TAIL_LINES = 15
-
-_LOCATION_QUERY = """
-query Locations {
-  workspaceOrError {
-    __typename
-    ... on Workspace {
-      locationEntries {
-        name
-        loadStatus
-        locationOrLoadError { __typename ... on PythonError { message } }
-      }
-    }
-    ... on PythonError { message }
-  }
-}
-"""
-
-
-@dataclass(slots=True)
-class RunningStack:
-    """A started stack.
-
-    Attributes:
-        webserver_url: Where the UI and GraphQL answer.
-        home: DAGSTER_HOME of its processes.
-        log_dir: One log file per process.
-        processes: Name to process, in the order they were started.
-    """
-
-    webserver_url: str
-    home: Path
-    log_dir: Path
-    environment: dict[str, str] = field(repr=False)
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-
-    def check_alive(self) -> None:
-        """Raise InfrastructureError if one of the processes has ended."""
-        for name, process in self.processes.items():
-            if (status := process.poll()) is not None:
-                log = self.log_dir / f"{name}.log"
-                error = InfrastructureError(
-                    f"{name} ended with status {status}, expected it to run; "
-                    f"read {log}, whose last lines follow, then start again"
-                )
-                error.add_note(_tail(log))
-                raise error
-
-    def wait_until(self, stop: threading.Event) -> None:
-        """Block until `stop` is set; raise InfrastructureError if a process ends before."""
-        while not stop.wait(_POLL_SECONDS):
-            self.check_alive()
 
 
 @contextmanager
@@ -98,8 +35,9 @@ def running_stack(
     settings: Settings,
     *,
     port: int = 0,
-    host: str = DEFAULT_HOST,
+    host: str = LOOPBACK,
     module: str = DEFAULT_MODULE,
+    with_daemon: bool = True,
     stop: threading.Event | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[RunningStack]:
@@ -110,129 +48,41 @@ def running_stack(
         port: Of the webserver; 0 takes a free one.
         host: Of the webserver, which has no login: keep it on loopback.
         module: Module with the Dagster definitions.
+        with_daemon: False leaves it to the caller to call `start_daemon` later.
         stop: Set by somebody else (a signal handler) to give up while starting.
         tell: Called with one line for each step, for a person.
 
     Raises:
         ConfigurationError: The port is taken, or another stack runs on this state folder.
-        InfrastructureError: A process ended or did not answer in time; carries its last lines.
+        InfrastructureError: A process ended or did not answer in time; its last lines are notes.
         KeyboardInterrupt: `stop` was set before the stack was ready.
     """
-    stop = stop or threading.Event()
     with _only_one(settings.state_dir):
-        url = f"http://{host}:{_usable_port(host, port)}"
+        port = usable_port(host, port)
         tell("database")
         apply_pending(database_url(settings))
-        code_server_port = _usable_port(DEFAULT_HOST, 0)
-        stack_id = uuid.uuid4().hex
         home = write_instance_file(settings)
-        write_workspace_file(home, host=DEFAULT_HOST, port=code_server_port)
+        stack_id = uuid.uuid4().hex
         stack = RunningStack(
-            webserver_url=url,
+            host=host,
+            port=port,
             home=home,
             log_dir=settings.state_dir / "logs",
             environment=child_environment(
                 settings,
                 **{MARK: stack_id, "DAGSTER_HOME": str(home), "PYTHONUNBUFFERED": "1"},
             ),
+            stop=stop or threading.Event(),
         )
         with _kept(stack, stack_id):
-            _start_all(stack, module, code_server_port, stop, tell)
+            tell("code server")
+            stack.start_code_server(module)
+            tell("webserver and daemon")
+            stack.start_webserver()
+            if with_daemon:
+                stack.start_daemon()
+            stack.wait_for_webserver()
             yield stack
-
-
-def _start_all(
-    stack: RunningStack,
-    module: str,
-    code_server_port: int,
-    stop: threading.Event,
-    tell: Callable[[str], None],
-) -> None:
-    host, _, port = stack.webserver_url.removeprefix("http://").rpartition(":")
-    workspace = str(stack.home / "workspace.yaml")
-    tell("code server")
-    # A server of its own: webserver and daemon would start one each, and the daemon a fresh one
-    # every minute.
-    _start(
-        stack,
-        "code-server",
-        [
-            *console_command("dagster", "api", "grpc", "--module-name", module),
-            *("--host", DEFAULT_HOST, "--port", str(code_server_port)),
-            *("--location-name", LOCATION_NAME),
-            # Steps are then started with this interpreter, not with the `dagster` found on PATH.
-            "--use-python-environment-entry-point",
-        ],
-    )
-    address = (DEFAULT_HOST, code_server_port)
-    _wait_for(stack, stop, "code server", lambda: _listens(address))
-    tell("webserver and daemon")
-    _start(
-        stack,
-        "webserver",
-        console_command("dagster-webserver", "-h", host, "-p", port, "-w", workspace),
-    )
-    _start(stack, "daemon", console_command("dagster-daemon", "run", "-w", workspace))
-    _wait_for(stack, stop, "webserver", lambda: _location_is_loaded(stack.webserver_url))
-
-
-def _start(stack: RunningStack, name: str, command: list[str]) -> None:
-    stack.log_dir.mkdir(parents=True, exist_ok=True)
-    log = stack.log_dir / f"{name}.log"
-    if log.exists():
-        log.replace(log.with_suffix(".previous.log"))
-    with log.open("wb") as output:
-        stack.processes[name] = subprocess.Popen(  # noqa: S603 - our own commands
-            command,
-            env=stack.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            # Ctrl-C reaches a whole foreground group; only we decide in which order things end.
-            start_new_session=True,
-        )
-
-
-def _wait_for(
-    stack: RunningStack, stop: threading.Event, what: str, is_ready: Callable[[], bool]
-) -> None:
-    deadline = time.monotonic() + READY_DEADLINE_SECONDS
-    while not is_ready():
-        stack.check_alive()
-        if stop.wait(_POLL_SECONDS):
-            raise KeyboardInterrupt(f"stopped while waiting for the {what}")
-        if time.monotonic() > deadline:
-            raise InfrastructureError(
-                f"the {what} did not answer for {READY_DEADLINE_SECONDS:.0f} s, expected it "
-                f"within 30 s; read the logs in {stack.log_dir}, then start again"
-            )
-
-
-def _listens(address: tuple[str, int]) -> bool:
-    # The code server binds its port after it has loaded the definitions.
-    try:
-        socket.create_connection(address, timeout=_POLL_SECONDS).close()
-    except OSError:
-        return False
-    return True
-
-
-def _location_is_loaded(webserver_url: str) -> bool:
-    try:
-        answer = post_query(webserver_url, _LOCATION_QUERY, timeout_seconds=10)["workspaceOrError"]
-    except WebserverUnavailable:
-        return False
-    if answer["__typename"] != "Workspace":
-        raise InfrastructureError(f"the webserver has no workspace: {describe_refusal(answer)}")
-    for entry in answer["locationEntries"]:
-        loaded = entry["locationOrLoadError"] or {}
-        if loaded.get("__typename") == "PythonError":
-            raise InfrastructureError(
-                f"code location '{entry['name']}' does not load: {loaded['message']}"
-            )
-    return bool(answer["locationEntries"]) and all(
-        entry["loadStatus"] == "LOADED" for entry in answer["locationEntries"]
-    )
 
 
 @contextmanager
@@ -272,23 +122,3 @@ def _only_one(state_dir: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _usable_port(host: str, port: int) -> int:
-    """`port` if it can be bound, a free one for 0."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        # As the webserver itself binds: a listener refuses us, connections that just ended do not.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ConfigurationError(
-                f"port {port} on {host} cannot be used: {error.strerror}; expected a free one; "
-                "choose another with --port"
-            ) from error
-        return int(probe.getsockname()[1])
-
-
-def _tail(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(lines[-_LOG_TAIL_LINES:])

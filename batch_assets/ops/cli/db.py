@@ -33,7 +33,7 @@ def migrate(
         if show_sql:
             sys.stdout.write(f"\n{migration.text.rstrip()}\n\n")
     verb = "to apply" if dry_run else "applied"
-    sys.stderr.write(f"{len(migrations)} migrations {verb}\n" if migrations else "up to date\n")
+    sys.stderr.write(f"{verb}: {len(migrations)}\n" if migrations else "up to date\n")
 
 
 @app.command()

@@ -51,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
     5 lease held, 6 source unavailable, 7 configuration or database, 130 interrupted.
     """
     try:
-        return int(app(list(arguments), standalone_mode=False) or 0)
+        return int(app(list(arguments), prog_name="batch-assets", standalone_mode=False) or 0)
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("interrupted\n")
         return INTERRUPTED

@@ -55,7 +55,7 @@ def acquire_leases(
             "lease_seconds": lease_seconds,
         },
     ).fetchall()
-    return {resource: token for resource, token in rows}
+    return dict(rows)
 
 
 def require_leases(conn: psycopg.Connection, tokens: dict[str, int]) -> None:

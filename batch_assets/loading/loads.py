@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 import psycopg
 from psycopg.types.json import Jsonb
 
+from batch_assets.contracts.batch import RejectedRow
 from batch_assets.contracts.table import Scope, TableContract, Window, resource_of
 from batch_assets.errors import BatchAssetsError, LeaseLost
 from batch_assets.loading.ledger import Ledger
@@ -44,6 +45,7 @@ class Outcome:
         state: How it ends.
         reason: Why, from the domain's closed set.
         ledger: Rows carried over from the load that is recognised; empty otherwise.
+        rejected: Rows that belong to no window that could be loaded; they become dead letters.
     """
 
     window: Window
@@ -55,6 +57,7 @@ class Outcome:
     ledger: Ledger = field(default_factory=Ledger)
     recognised_by: RecognisedBy | None = None
     error: BatchAssetsError | None = None
+    rejected: tuple[RejectedRow, ...] = ()
 
 
 def open_loads(

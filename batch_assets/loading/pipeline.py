@@ -114,6 +114,8 @@ def prepare_groups(
             match result:
                 case FailedWindow():
                     yield Group(failed=(result,))
+                case Outcome():
+                    yield Group(outcomes=(result,))
                 case OversizedWindow():
                     yield Group(oversized=result)
                 case PreparedWindow():

@@ -18,6 +18,8 @@ from batch_assets.contracts.validate import ValidatedBatch, validate_batch
 from batch_assets.errors import BatchAssetsError, RejectLimitExceeded, WindowRuleBroken
 from batch_assets.loading.content_hash import hash_rows
 from batch_assets.loading.duplicates import sort_by_key
+from batch_assets.loading.loads import Outcome
+from batch_assets.loading.report import LoadState
 
 Position = Mapping[str, int | str]
 
@@ -148,8 +150,11 @@ def prepare_window(
     *,
     reject_limit: RejectLimit,
     chunk_rows: int,
-) -> PreparedWindow | FailedWindow | OversizedWindow:
-    """Read a whole window, unless it turns out to be larger than a chunk."""
+) -> PreparedWindow | FailedWindow | OversizedWindow | Outcome:
+    """Read a whole window, unless it turns out to be larger than a chunk.
+
+    A source without a single row is an `unconfirmed_empty` outcome: empty is not success.
+    """
     started = time.perf_counter()
     tally = Tally()
     pieces: list[ValidatedBatch] = []
@@ -163,11 +168,23 @@ def prepare_window(
             row_count += validated.rows.num_rows
             if row_count > chunk_rows:
                 return OversizedWindow(source)
+        if tally.read == 0:
+            return _empty(source)
         read_seconds = time.perf_counter() - started
         return _finish(source, contract, pieces, tally, reject_limit, read_seconds)
     except BatchAssetsError as error:
         seconds = {"prepare": time.perf_counter() - started}
         return FailedWindow(source, error, tally.read, tuple(tally.rejected), seconds)
+
+
+def _empty(source: WindowSource) -> Outcome:
+    return Outcome(
+        window=source.window,
+        state=LoadState.UNCONFIRMED_EMPTY,
+        reason="no_rows",
+        source_file=source.source_file,
+        source_hash=source.source_hash,
+    )
 
 
 def _finish(

@@ -83,6 +83,12 @@ class Publisher:
 
     def _record(self, outcomes: Sequence[Outcome]) -> list[LoadReport]:
         reports = record_outcomes(self.conn, self.context, outcomes)
+        for outcome, report in zip(outcomes, reports, strict=True):
+            if outcome.rejected:
+                load_id = report.load_id
+                window = outcome.window
+                write_dead_letters(self.conn, self.context, window, load_id, outcome.rejected)
+                supersede_dead_letters(self.conn, self.context, window, load_id)
         self.conn.commit()
         return reports
 
@@ -95,10 +101,9 @@ class Publisher:
             source_hash=failed.source.source_hash,
             ledger=Ledger(read=failed.read, rejected=len(failed.rejected)),
             error=failed.error,
+            rejected=failed.rejected,
         )
-        [report] = record_outcomes(self.conn, self.context, [outcome])
-        write_dead_letters(self.conn, self.context, failed.window, report.load_id, failed.rejected)
-        self.conn.commit()
+        [report] = self._record([outcome])
         return LoadReport(
             load_id=report.load_id,
             window=failed.window,

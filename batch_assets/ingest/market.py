@@ -1,0 +1,183 @@
+"""Daily bars: from a feed's days to rows in market.daily_bars.
+
+days -> source.open_day -> window source or outcome -> load_windows -> one report per day
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+
+from batch_assets.contracts.batch import SourceBatch
+from batch_assets.contracts.table import Scope, Window
+from batch_assets.errors import BatchAssetsError, SourceUnavailable, UnreadableSource
+from batch_assets.loading.leases import Connector
+from batch_assets.loading.load import LoadOptions, load_windows
+from batch_assets.loading.loads import Outcome
+from batch_assets.loading.prepare import Position, RejectLimit, WindowSource
+from batch_assets.loading.report import LoadReport, LoadState
+from batch_assets.settings import LoadingSettings
+from batch_assets.sources.market.contract import daily_bars_contract
+from batch_assets.sources.market.feed import Feed
+from batch_assets.sources.market.source import DayInput, DayState, MarketSource
+
+UNDATED = Window("undated")
+
+_STATES: Mapping[DayState, LoadState] = {
+    DayState.SKIPPED: LoadState.SKIPPED,
+    DayState.NOT_READY: LoadState.NOT_READY,
+    DayState.FAILED: LoadState.FAILED,
+    DayState.UNCONFIRMED_EMPTY: LoadState.UNCONFIRMED_EMPTY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DayReport:
+    """What happened to one trade date of a feed.
+
+    Attributes:
+        load: Ledger, state and reason.
+        message: The same for a person, where the state needs words.
+        is_warning: The day was loaded, and a person should look.
+        is_retryable: Looking again later can give another answer.
+        notes: Values changed without costing their row (rounded), counted by rule.
+    """
+
+    load: LoadReport
+    message: str = ""
+    is_warning: bool = False
+    is_retryable: bool = False
+    notes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The partition key, YYYY-MM-DD; `undated` for rows without a readable date."""
+        return self.load.window.key
+
+
+def scope_of(feed: Feed) -> Scope:
+    """What all rows of a feed have in common."""
+    return Scope((("source", feed.source_name),))
+
+
+def options_of(feed: Feed, loading: LoadingSettings, *, run_id: str | None = None) -> LoadOptions:
+    """How a feed is loaded: the configuration's bounds, and the feed's own limits."""
+    rows, ratio = feed.reject_limit_rows, feed.reject_limit_ratio
+    return LoadOptions(
+        publish_connections=loading.publish_connections,
+        chunk_rows=loading.chunk_rows,
+        queue_bytes=loading.queue_bytes,
+        lease_seconds=loading.lease_seconds,
+        reject_limit=RejectLimit(
+            rows=loading.reject_limit_rows if rows is None else rows,
+            ratio=loading.reject_limit_ratio if ratio is None else ratio,
+        ),
+        run_id=run_id,
+    )
+
+
+def sync_days(
+    connect: Connector,
+    feed: Feed,
+    source: MarketSource,
+    days: Iterable[date],
+    *,
+    now: datetime,
+    options: LoadOptions,
+) -> Iterator[DayReport]:
+    """Load trade dates of a feed; each is reported as soon as it is committed.
+
+    Args:
+        days: Trade dates, usually oldest first; read lazily.
+        now: The present, aware; decides what is not ready yet.
+
+    Yields:
+        One report for each day, in the order of commits, and one for rows without a readable
+        date if the feed has any.
+
+    Raises:
+        DatabaseUnavailable: The database failed; days reported before are committed.
+    """
+    inputs: dict[str, DayInput] = {}
+
+    def items() -> Iterator[WindowSource | Outcome]:
+        for day in days:
+            yield _open(source, day, now, inputs)
+        yield from _undated(source, now)
+
+    contract = daily_bars_contract(feed)
+    for report in load_windows(connect, contract, scope_of(feed), items(), options):
+        yield _describe(report, inputs.pop(report.window.key, None))
+
+
+def _open(
+    source: MarketSource, day: date, now: datetime, inputs: dict[str, DayInput]
+) -> WindowSource | Outcome:
+    window = Window.of_day(day)
+    try:
+        found = source.open_day(day, now=now)
+    except BatchAssetsError as error:
+        reason = type(error).__name__
+        return Outcome(window, LoadState.FAILED, reason=reason, error=error)
+    inputs[window.key] = found
+    if found.state is DayState.READY:
+        return WindowSource(
+            window, found.source_file, found.source_hash, lambda after: _read_after(found, after)
+        )
+    is_failed = found.state is DayState.FAILED
+    return Outcome(
+        window,
+        _STATES[found.state],
+        reason=found.reason,
+        source_file=found.source_file,
+        source_hash=found.source_hash,
+        error=SourceUnavailable(found.message) if is_failed else None,
+    )
+
+
+def _read_after(found: DayInput, position: Position | None) -> Iterator[SourceBatch]:
+    """Batches of a day after those that are already staged.
+
+    A day's files are read from their beginning; only a day with more rows than a chunk is ever
+    continued, and its batches are the same again because the source's hash is.
+    """
+    done = int(position["batches"]) if position else 0
+    for number, batch in enumerate(itertools.islice(found.read(), done, None), done + 1):
+        yield replace(batch, resume_after={"batches": number})
+
+
+def _undated(source: MarketSource, now: datetime) -> Iterator[Outcome]:
+    try:
+        rejected = source.undated(now=now)
+    except BatchAssetsError as failure:
+        reason = type(failure).__name__
+        yield Outcome(UNDATED, LoadState.FAILED, reason=reason, error=failure)
+        return
+    if rejected:
+        error = UnreadableSource(
+            f"{len(rejected)} rows have no readable date and belong to no day, expected a date in "
+            "each; they are dead letters of the window 'undated'; correct date_format or the files"
+        )
+        yield Outcome(
+            UNDATED,
+            LoadState.FAILED,
+            reason="unparsable_date",
+            source_file=rejected[0].file,
+            error=error,
+            rejected=rejected,
+        )
+
+
+def _describe(report: LoadReport, found: DayInput | None) -> DayReport:
+    if report.error is not None:
+        message = str(report.error)
+        return DayReport(report, message=message, is_retryable=report.error.retryable)
+    if found is None:
+        return DayReport(report)
+    return DayReport(
+        load=report,
+        message=found.message,
+        is_warning=found.is_warning,
+        is_retryable=found.is_retryable or report.state is LoadState.UNCONFIRMED_EMPTY,
+        notes=dict(found.notes),
+    )

@@ -81,7 +81,7 @@ def open_calendar(
     suffix = f" + {user_file.name}" if user_file else ""
     if name == ALWAYS_OPEN:
         return SessionCalendar(f"{name}{suffix}", stated=stated, is_always_open=True)
-    version = metadata.version("exchange-calendars")
+    version = _package_version()
     cached = cache_dir / "calendars" / f"{name}-{version}.json"
     known = _read_cached(str(cached), _modified_ns(cached))
     if known is None or (known.built_on < today and known.last < today + timedelta(days=30)):
@@ -168,6 +168,11 @@ def _compute(name: str, today: date) -> _Computed:
         built_on=today,
         sessions=frozenset(session.date() for session in calendar.sessions),
     )
+
+
+@lru_cache(maxsize=1)
+def _package_version() -> str:
+    return metadata.version("exchange-calendars")
 
 
 @lru_cache(maxsize=32)

@@ -5,7 +5,9 @@ Headers are compared after folding (width, case, blanks, underscores), so `æˆäº
 """
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -83,7 +85,10 @@ def fold(name: str) -> str:
     return "_".join(folded.replace("_", " ").split())
 
 
-def locate(columns: Columns, header: Sequence[str]) -> tuple[dict[str, int], dict[str, str]]:
+@lru_cache(maxsize=256)
+def locate(
+    columns: Columns, header: tuple[str, ...]
+) -> tuple[Mapping[str, int], Mapping[str, str]]:
     """Find each value in a header.
 
     Args:
@@ -105,7 +110,7 @@ def locate(columns: Columns, header: Sequence[str]) -> tuple[dict[str, int], dic
             found[target] = index
         elif candidates and (target in stated or target not in OPTIONAL):
             missing[target] = " or ".join(str(candidate) for candidate in candidates)
-    return found, missing
+    return MappingProxyType(found), MappingProxyType(missing)
 
 
 def _first(

@@ -70,7 +70,7 @@ def identify(path: Path, folder: Path) -> FileIdentity:
     digest = hashlib.sha256()
     with _opened(path, name) as stream:
         before = os.fstat(stream.fileno())
-        while piece := stream.read(READ_BYTES):
+        while piece := stream.read(_piece_bytes(before.st_size)):
             digest.update(piece)
         after = os.fstat(stream.fileno())
     if _stamp(before) != _stamp(after):
@@ -82,7 +82,7 @@ def iter_checked(path: Path, expected: FileIdentity) -> Iterator[bytes]:
     """The file in pieces; fails at the end, before anything is committed, if it has changed."""
     digest = hashlib.sha256()
     with _opened(path, expected.name) as stream:
-        while piece := stream.read(READ_BYTES):
+        while piece := stream.read(_piece_bytes(expected.size_bytes)):
             digest.update(piece)
             yield piece
     _refuse_change(digest.hexdigest(), expected)
@@ -175,6 +175,11 @@ def _opened(path: Path, name: str) -> Iterator[io.BufferedReader]:
             raise SourceUnavailable(
                 f"{name}: cannot be read ({error.strerror}); check its disk"
             ) from error
+
+
+def _piece_bytes(size_bytes: int) -> int:
+    # One byte more than the file: a small file comes in one piece, without a large buffer.
+    return min(READ_BYTES, size_bytes + 1)
 
 
 def _stamp(status: os.stat_result) -> tuple[int, int]:

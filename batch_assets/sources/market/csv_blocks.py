@@ -1,7 +1,7 @@
 """Delimited text to raw tables: whole records in blocks of bounded size, typed where possible."""
 
 import codecs
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,7 +43,7 @@ class CsvLayout:
     """
 
     names: list[str]
-    places: dict[str, int]
+    places: Mapping[str, int]
     is_typed: bool = True
     numbers: dict[str, NumberColumn] = field(default_factory=dict)
 
@@ -67,16 +67,18 @@ def read_csv_tables(
     """
     layout: CsvLayout | None = None
     first_line = 1
+    done = b""
     for block in _whole_blocks(_as_utf8(chunks, feed, file)):
-        data = block
+        first_line += done.count(b"\n")
+        data = done = block
         if layout is None:
             layout, data, first_line = _read_head(block, feed, numbers, file)
+            done = data
             if layout is None:
                 continue
         records = split_records(data)
         if len(records):
             yield _parse_block(records, layout, feed, file, first_line)
-        first_line += data.count(b"\n")
 
 
 def _as_utf8(chunks: Iterator[bytes], feed: Feed, file: str) -> Iterator[bytes]:
@@ -130,7 +132,7 @@ def _read_head(
         line += 1
     if not block.strip():
         return None, b"", line
-    records = split_records(block[: max(block.find(b"\n"), 0) + 65_536])
+    records = split_records(_first_record(block))
     head = _decode_head(records, feed, file)
     names = fields_of(head, feed.delimiter)
     if feed.header:
@@ -138,9 +140,17 @@ def _read_head(
         block = block[int(records.ends[0]) + 1 :]
     else:
         names = [f"column {index}" for index in range(1, len(names) + 1)]
-    places, missing = locate(feed.columns, names)
+    places, missing = locate(feed.columns, tuple(names))
     check_places(feed, missing, names, file)
     return CsvLayout(names=names, places=places, numbers=numbers), block, line
+
+
+def _first_record(block: bytes) -> bytes:
+    """A piece of the block that surely holds the first record that is not blank."""
+    start = len(block) - len(block.lstrip(b"\r\n"))
+    end = block.find(b"\n", start) + 1 or len(block)
+    # A quoted name may hold line breaks; 64 KiB are more than any header.
+    return block[: end + 65_536] if b'"' in block[start:end] else block[:end]
 
 
 def _decode_head(records: Records, feed: Feed, file: str) -> str:
@@ -154,18 +164,19 @@ def _decode_head(records: Records, feed: Feed, file: str) -> str:
         ) from error
 
 
-def check_places(feed: Feed, missing: dict[str, str], names: list[str], file: str) -> None:
+def check_places(feed: Feed, absent: Mapping[str, str], names: list[str], file: str) -> None:
     """Refuse a file that lacks a column.
 
     Args:
         feed: Says what comes from the file's name instead.
-        missing: What `locate` did not find.
+        absent: What `locate` did not find.
         names: The columns the file has.
         file: Name shown.
 
     Raises:
         UnreadableSource: Something needed is not there.
     """
+    missing = dict(absent)
     if feed.symbol.from_file(file) is not None:
         missing.pop("symbol", None)
     if "{date" in feed.files:
@@ -248,12 +259,16 @@ def _parse_fast(records: Records, layout: CsvLayout, feed: Feed, file: str) -> _
     if table.num_rows + len(malformed) != len(records):
         return None
     columns = {
-        target: table.column(str(place)).combine_chunks() for target, place in layout.places.items()
+        target: _one_array(table.column(str(place))) for target, place in layout.places.items()
     }
     good = None
     if malformed:
         good = np.delete(np.arange(len(records)), [index for index, _ in malformed])
     return columns, good, malformed
+
+
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _convert_options(layout: CsvLayout, feed: Feed) -> pa_csv.ConvertOptions:

@@ -14,7 +14,7 @@ from batch_assets.sources.market.judge import Found, build_day_input
 from batch_assets.sources.market.parse import BarParser
 from batch_assets.sources.market.readers import mapping_fingerprint, read_tables
 from batch_assets.sources.market.source import DayInput
-from batch_assets.sources.market.symbols import SymbolTable
+from batch_assets.sources.market.spellings import Spellings
 
 # A file this small may have no row: it is parsed to find out. A larger one surely has some.
 _MAYBE_EMPTY_BYTES = 32 * 1024
@@ -27,7 +27,7 @@ class DayFileSource:
     def __init__(self, feed: Feed, cache_dir: Path) -> None:
         self._feed = feed
         self._cache_dir = cache_dir
-        self._symbols = SymbolTable(feed.symbol)
+        self._spellings = Spellings(feed)
         self._fingerprint = mapping_fingerprint(feed)
 
     def open_day(self, day: date, *, now: datetime) -> DayInput:
@@ -35,7 +35,7 @@ class DayFileSource:
         feed = self._feed
         require_folder(feed)
         files = [(path, identify(path, feed.folder)) for path in find_day_files(feed, day)]
-        parser = BarParser(feed, self._symbols)
+        parser = BarParser(feed, self._spellings)
         found = Found()
         if files:
             found = Found(

@@ -9,6 +9,7 @@ from batch_assets.sources.market.dates import ROC_OFFSET_YEARS
 from batch_assets.sources.market.feed import Feed
 
 _DATE_FIELD = re.compile(r"\{date(?::(?P<format>[^{}]*))?\}")
+_WILDCARD = re.compile(r"[*?\[]")
 
 
 def has_date(files: str) -> bool:
@@ -32,6 +33,9 @@ def require_folder(feed: Feed) -> None:
 def find_day_files(feed: Feed, day: date) -> list[Path]:
     """Files of one day, sorted by name."""
     pattern = _DATE_FIELD.sub(lambda found: _spell(day, found["format"]), feed.files)
+    if not _WILDCARD.search(pattern):
+        path = feed.folder / pattern
+        return [path] if _is_data(path) else []
     return sorted(path for path in feed.folder.glob(pattern) if _is_data(path))
 
 

@@ -22,21 +22,20 @@ from batch_assets.sources.market.index_store import (
     INDEX_SCHEMA,
     REJECTED_SCHEMA,
     IndexedFile,
+    IndexReader,
     Manifest,
     Run,
     days_of,
     encode_payload,
     hash_day,
-    read_day,
     read_manifest,
-    read_rejected,
     touched_days,
     write_batch,
     write_manifest,
 )
 from batch_assets.sources.market.parse import BarParser
 from batch_assets.sources.market.readers import mapping_fingerprint, read_tables
-from batch_assets.sources.market.symbols import SymbolTable
+from batch_assets.sources.market.spellings import Spellings
 
 # Sorting a run needs about three times its size.
 RUN_BYTES = 48 * 1024 * 1024
@@ -143,10 +142,11 @@ def _is_mostly_dead(runs: list[Run], live: set[int]) -> bool:
 
 def _rehash(folder: Path, feed: Feed, manifest: Manifest, days: set[str]) -> Manifest:
     fingerprint = mapping_fingerprint(feed)
+    reader = IndexReader(folder, manifest)
     hashes = dict(manifest.days)
     for key in sorted(days):
         day = date.fromisoformat(key)
-        rows, rejected = read_day(folder, manifest, day), read_rejected(folder, manifest, day)
+        rows, rejected = reader.read_day(day), reader.read_rejected(day)
         if rows.num_rows or rejected:
             hashes[key] = hash_day(rows, rejected, fingerprint)
         else:
@@ -169,7 +169,7 @@ class _RunWriter:
     _file_rows: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._parser = BarParser(self.feed, SymbolTable(self.feed.symbol))
+        self._parser = BarParser(self.feed, Spellings(self.feed))
 
     def add(self, path: Path, identity: FileIdentity, now_ns: int) -> IndexedFile:
         """Read one file; one that cannot be read is remembered with its error."""
@@ -225,7 +225,8 @@ class _RunWriter:
             return
         name = f"run-{uuid.uuid4().hex}"
         table = pa.Table.from_batches(self._batches, INDEX_SCHEMA)
-        table = table.sort_by([("trade_date", "ascending"), ("symbol", "ascending")])
+        order = ("trade_date", "symbol", "file_id", "row")
+        table = table.sort_by([(name, "ascending") for name in order])
         rows = table.combine_chunks().to_batches(max_chunksize=max(table.num_rows, 1))
         batch = rows[0] if rows else pa.RecordBatch.from_pylist([], schema=INDEX_SCHEMA)
         write_batch(self.folder / name, batch)

@@ -108,11 +108,6 @@ class Manifest:
     next_id: int = 0
 
     @property
-    def last_day(self) -> str:
-        """The newest day, empty if there is none."""
-        return max(self.days, default="")
-
-    @property
     def live_ids(self) -> dict[int, str]:
         """Names of live parts by number."""
         return {number: name for file in self.files.values() for name, number in file.parts.items()}
@@ -149,55 +144,80 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
             path.unlink(missing_ok=True)
 
 
-def read_day(folder: Path, manifest: Manifest, day: date) -> pa.Table:
-    """Live rows of a day, INDEX_SCHEMA, ordered by symbol, file and row."""
-    key = day.isoformat()
-    live_ids = manifest.live_ids.keys()
-    live = pa.array(sorted(live_ids), pa.int32())
-    pieces = []
-    for run in manifest.runs:
-        if key not in run.days:
-            continue
-        start, end = run.days[key]
-        piece = _map_file(folder / run.name).slice(start, end - start)
-        if not live_ids >= set(run.file_ids):
-            piece = piece.filter(pc.is_in(piece.column("file_id"), value_set=live))
-        pieces.append(piece)
-    table = pa.Table.from_batches(pieces, INDEX_SCHEMA)
-    order = pc.sort_indices(
-        table, sort_keys=[(name, "ascending") for name in ("symbol", "file_id", "row")]
-    )
-    return table.take(order)
+class IndexReader:
+    """Reads the days of one manifest; holds memory maps, not rows."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self.names = manifest.live_ids
+        self.last_day = max(manifest.days, default="")
+        self._folder = folder
+        self._live = pa.array(sorted(self.names), pa.int32())
+        self._maps: dict[str, pa.RecordBatch] = {}
+
+    def read_day(self, day: date) -> pa.RecordBatch:
+        """Live rows of a day, INDEX_SCHEMA, ordered by symbol, file and row.
+
+        Raises:
+            FileNotFoundError: A newer manifest has replaced this one.
+        """
+        key = day.isoformat()
+        pieces = []
+        for run in self.manifest.runs:
+            if key not in run.days:
+                continue
+            start, end = run.days[key]
+            piece = self._map(run.name).slice(start, end - start)
+            if not self.names.keys() >= set(run.file_ids):
+                piece = piece.filter(pc.is_in(piece.column("file_id"), value_set=self._live))
+            pieces.append(piece)
+        rows = pa.concat_batches(pieces) if pieces else _no_rows()
+        if len(pieces) < 2:  # runs are sorted
+            return rows
+        by = [(name, "ascending") for name in ("symbol", "file_id", "row")]
+        return rows.take(pc.sort_indices(rows, sort_keys=by))
+
+    def read_rejected(self, day: date | None) -> list[RejectedRow]:
+        """Live rejected rows of a day, or those without a day, ordered by file and row.
+
+        Raises:
+            FileNotFoundError: A newer manifest has replaced this one.
+        """
+        found: list[RejectedRow] = []
+        for run in self.manifest.runs:
+            if not run.rejected_count:
+                continue
+            batch = self._map(run.rejected_name)
+            dates = batch.column("trade_date")
+            wanted = pc.is_null(dates) if day is None else pc.equal(dates, pa.scalar(day))
+            found += [
+                _rejected(row, self.names[row["file_id"]])
+                for row in batch.filter(pc.fill_null(wanted, False)).to_pylist()
+                if row["file_id"] in self.names
+            ]
+        return sorted(found, key=lambda row: (row.file, row.row))
+
+    def _map(self, name: str) -> pa.RecordBatch:
+        if name not in self._maps:
+            mapped = pa.memory_map(str(self._folder / name))
+            self._maps[name] = pa.ipc.open_file(mapped).get_batch(0)
+        return self._maps[name]
 
 
-def read_rejected(folder: Path, manifest: Manifest, day: date | None) -> list[RejectedRow]:
-    """Live rejected rows of a day, or those without a day, ordered by file and row."""
-    names = manifest.live_ids
-    found: list[RejectedRow] = []
-    for run in manifest.runs:
-        if not run.rejected_count:
-            continue
-        batch = _map_file(folder / run.rejected_name)
-        dates = batch.column("trade_date")
-        wanted = pc.is_null(dates) if day is None else pc.equal(dates, pa.scalar(day))
-        found += [
-            _rejected(row, names[row["file_id"]])
-            for row in batch.filter(pc.fill_null(wanted, False)).to_pylist()
-            if row["file_id"] in names
-        ]
-    return sorted(found, key=lambda row: (row.file, row.row))
+def _no_rows() -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([], schema=INDEX_SCHEMA)
 
 
-def hash_day(rows: pa.Table, rejected: Sequence[RejectedRow], fingerprint: str) -> str:
+def hash_day(rows: pa.RecordBatch, rejected: Sequence[RejectedRow], fingerprint: str) -> str:
     """Identity of a day's rows under a mapping, whatever runs they lie in."""
     digest = hashlib.sha256(f"{fingerprint}\n".encode())
-    for name in INDEX_SCHEMA.names[:-2]:
-        values = rows.column(name).combine_chunks()
-        digest.update(pc.is_valid(values).cast(pa.uint8()).buffers()[1])
-        # What lies under a null is not defined, so it is replaced before it is hashed.
-        text = pc.fill_null(values, pa.scalar(_zero(values.type), values.type))
-        batch = pa.record_batch([text], names=[name])
-        digest.update(batch.serialize())
+    columns = dict(zip(INDEX_SCHEMA.names[:-2], rows.columns, strict=False))
+    for name, values in list(columns.items()):
+        if values.null_count:
+            # What lies under a null is not defined, so it is replaced before it is hashed.
+            columns[name] = pc.fill_null(values, pa.scalar(_zero(values.type), values.type))
+            columns[f"{name} is valid"] = pc.is_valid(values)
+    digest.update(pa.record_batch(columns).serialize())
     for row in rejected:
         digest.update(encode_payload(row).encode())
     return digest.hexdigest()
@@ -230,10 +250,6 @@ def write_batch(path: Path, batch: pa.RecordBatch) -> None:
     """Write one batch as an Arrow file of its own."""
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
-
-
-def _map_file(path: Path) -> pa.RecordBatch:
-    return pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
 
 
 def days_of(dates: pa.Array) -> dict[str, list[int]]:

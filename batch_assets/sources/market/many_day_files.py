@@ -24,16 +24,15 @@ from batch_assets.sources.market.feed import Feed
 from batch_assets.sources.market.file_names import require_folder
 from batch_assets.sources.market.index_build import update_index
 from batch_assets.sources.market.index_store import (
+    IndexReader,
     Manifest,
-    read_day,
     read_manifest,
-    read_rejected,
 )
 from batch_assets.sources.market.judge import Found, build_day_input
 from batch_assets.sources.market.parse import BarParser
 from batch_assets.sources.market.readers import mapping_fingerprint, read_tables
 from batch_assets.sources.market.source import DayInput
-from batch_assets.sources.market.symbols import SymbolTable
+from batch_assets.sources.market.spellings import Spellings
 
 # A range run asks for hundreds of days in a row: the folder is looked at again after this time.
 LOOK_AGAIN_AFTER = timedelta(seconds=5)
@@ -48,18 +47,19 @@ class ManyDaySource:
         self._fingerprint = mapping_fingerprint(feed)
         place = hashlib.sha256(str(feed.folder.resolve()).encode()).hexdigest()[:12]
         self._folder = cache_dir / "index" / f"{feed.name}-{place}-{self._fingerprint}"
-        self._manifest: Manifest | None = None
+        self._reader: IndexReader | None = None
         self._looked_at: datetime | None = None
 
     def open_day(self, day: date, *, now: datetime) -> DayInput:
         """See MarketSource."""
-        manifest = self._current(now)
+        reader = self._current(now)
+        manifest = reader.manifest
         broken = [file for file in manifest.files.values() if file.error]
         found = Found(
             source_hash=manifest.days.get(day.isoformat()),
             source_file=f"{self._feed.files} ({len(manifest.files)} files)",
             holds_many_days=bool(manifest.files),
-            ends_before=manifest.last_day < day.isoformat(),
+            ends_before=reader.last_day < day.isoformat(),
             warning=f"{len(broken)} files cannot be read: {broken[0].error}" if broken else "",
         )
         return build_day_input(
@@ -68,13 +68,13 @@ class ManyDaySource:
             found,
             now=now,
             cache_dir=self._cache_dir,
-            read=partial(self._read, manifest, day),
+            read=partial(self._read, reader, day),
             notes=Counter(),
         )
 
     def undated(self, *, now: datetime) -> tuple[RejectedRow, ...]:
         """See MarketSource; also one row, number 0, for each file that cannot be read."""
-        manifest = self._current(now)
+        reader = self._current(now)
         unreadable = [
             RejectedRow(
                 file=file.name,
@@ -84,47 +84,46 @@ class ManyDaySource:
                 ),
                 original={},
             )
-            for file in manifest.files.values()
+            for file in reader.manifest.files.values()
             if file.error
         ]
-        return (*unreadable, *read_rejected(self._folder, manifest, None))
+        return (*unreadable, *reader.read_rejected(None))
 
-    def _current(self, now: datetime) -> Manifest:
-        looked_at, manifest = self._looked_at, self._manifest
+    def _current(self, now: datetime) -> IndexReader:
+        looked_at, reader = self._looked_at, self._reader
         is_recent = looked_at is not None and timedelta(0) <= now - looked_at < LOOK_AGAIN_AFTER
-        if manifest is not None and is_recent:
-            return manifest
+        if reader is not None and is_recent:
+            return reader
         require_folder(self._feed)
         manifest = update_index(self._folder, self._feed, now=now)
         errors = [file.error for file in manifest.files.values() if file.error]
         if errors and len(errors) == len(manifest.files):
             raise UnreadableSource(f"{errors[0]} (none of {len(errors)} files can be read)")
-        self._manifest, self._looked_at = manifest, now
-        return manifest
+        if reader is None or reader.manifest != manifest:
+            reader = IndexReader(self._folder, manifest)
+        self._reader, self._looked_at = reader, now
+        return reader
 
-    def _read(self, manifest: Manifest, day: date) -> Iterator[SourceBatch]:
+    def _read(self, reader: IndexReader, day: date) -> Iterator[SourceBatch]:
         try:
-            rows = read_day(self._folder, manifest, day)
-            rejected = read_rejected(self._folder, manifest, day)
+            rows, rejected = reader.read_day(day), reader.read_rejected(day)
         except FileNotFoundError:
             # Another process has brought the index up to date and removed old runs.
-            manifest = self._same_day_in_newer_index(manifest, day)
-            rows = read_day(self._folder, manifest, day)
-            rejected = read_rejected(self._folder, manifest, day)
-        names = manifest.live_ids
-        files = [names[file_id] for file_id in rows.column("file_id").to_pylist()]
+            reader = self._same_day_in_newer_index(reader, day)
+            rows, rejected = reader.read_day(day), reader.read_rejected(day)
+        files = [reader.names[file_id] for file_id in rows.column("file_id").to_pylist()]
+        lines = rows.column("row").to_pylist()
         file_names = list(dict.fromkeys(files))
         codes = {name: code for code, name in enumerate(file_names)}
-        lines = rows.column("row").to_pylist()
         places = pa.DictionaryArray.from_arrays(
             pa.array([codes[name] for name in files], pa.int32()), pa.array(file_names, pa.string())
         )
-        positions = pa.RecordBatch.from_arrays(
-            [places, rows.column("row").combine_chunks()], schema=POSITION_SCHEMA
-        )
+        positions = pa.RecordBatch.from_arrays([places, rows.column("row")], schema=POSITION_SCHEMA)
 
         def originals(indices: Sequence[int]) -> list[Original]:
-            return self._originals(manifest, [(files[index], lines[index]) for index in indices])
+            return self._originals(
+                reader.manifest, [(files[index], lines[index]) for index in indices]
+            )
 
         yield SourceBatch(
             read_rows=rows.num_rows + len(rejected),
@@ -134,23 +133,24 @@ class ManyDaySource:
             rejected=tuple(rejected),
         )
 
-    def _same_day_in_newer_index(self, old: Manifest, day: date) -> Manifest:
-        newer = read_manifest(self._folder)
-        if newer.days.get(day.isoformat()) != old.days.get(day.isoformat()):
+    def _same_day_in_newer_index(self, old: IndexReader, day: date) -> IndexReader:
+        newer = IndexReader(self._folder, read_manifest(self._folder))
+        key = day.isoformat()
+        if newer.manifest.days.get(key) != old.manifest.days.get(key):
             raise SourceChanged(
                 f"feed {self._feed.name}: the files changed {day} after it was recognised; "
                 "nothing was loaded, try again"
             )
-        self._manifest = newer
+        self._reader = newer
         return newer
 
-    def _content(self, rows: pa.Table) -> pa.RecordBatch:
+    def _content(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         constant = {"source": self._feed.source_name, "adjustment": str(self._feed.prices)}
         return pa.RecordBatch.from_arrays(
             [
                 pa.repeat(pa.scalar(constant[name]), rows.num_rows)
                 if name in constant
-                else rows.column(name).combine_chunks()
+                else rows.column(name)
                 for name in COLUMNS.names
             ],
             schema=COLUMNS,
@@ -160,7 +160,7 @@ class ManyDaySource:
         """Read the cells again; called for few rows, so the index does not store them."""
         found: dict[tuple[str, int], Original] = {}
         wanted = np.array(sorted({line for _, line in places}))
-        numbers = BarParser(self._feed, SymbolTable(self._feed.symbol)).numbers
+        numbers = BarParser(self._feed, Spellings(self._feed)).numbers
         parts = {name for name, _ in places}
         for file in manifest.files.values():
             if parts.isdisjoint(file.parts):

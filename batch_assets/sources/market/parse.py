@@ -23,7 +23,6 @@ from batch_assets.contracts.batch import (
 )
 from batch_assets.sources.market.columns import NUMBERS
 from batch_assets.sources.market.contract import COLUMNS, NUMBER_TYPES
-from batch_assets.sources.market.dates import parse_dates
 from batch_assets.sources.market.feed import Feed
 from batch_assets.sources.market.numbers import (
     ROUNDING_RULE,
@@ -32,8 +31,8 @@ from batch_assets.sources.market.numbers import (
     parse_numbers,
 )
 from batch_assets.sources.market.raw_table import RawTable
+from batch_assets.sources.market.spellings import Spellings
 from batch_assets.sources.market.status import apply_status
-from batch_assets.sources.market.symbols import SymbolTable
 
 PARSER_VERSION = "1"
 """Raised when the same file would give other rows; part of every source hash."""
@@ -45,12 +44,12 @@ class BarParser:
 
     Attributes:
         feed: The mapping.
-        symbols: Spellings seen before; shared by the parsers of one source.
+        spellings: What is known of the feed's spellings; shared by the parsers of one source.
         notes: What happened to values without costing the row, counted by rule.
     """
 
     feed: Feed
-    symbols: SymbolTable
+    spellings: Spellings
     notes: Counter[str] = field(default_factory=Counter)
     numbers: dict[str, NumberColumn] = field(init=False)
     _nulls: pa.Array = field(init=False)
@@ -124,15 +123,14 @@ class BarParser:
         if values is None:
             return pa.repeat(pa.scalar(day, pa.date32()), count)
         coded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
-        texts = self._text(coded.dictionary)
-        distinct = parse_dates(texts, self.feed.date_format, self.feed.zone_name)
+        distinct = self.spellings.dates(coded.dictionary)
         dates = distinct.take(coded.indices)
         if dates.null_count:
-            missing = texts.take(coded.indices)
-            faults.add_missing("trade_date", pc.is_null(missing))
+            texts = self._text(coded.dictionary).take(coded.indices)
+            faults.add_missing("trade_date", pc.is_null(texts))
             faults.add(
-                "unparsable_date", "trade_date", pc.and_(pc.is_null(dates), pc.is_valid(missing)),
-                observed=missing, expected=f"a date as {self.feed.date_format}",
+                "unparsable_date", "trade_date", pc.and_(pc.is_null(dates), pc.is_valid(texts)),
+                observed=texts, expected=f"a date as {self.feed.date_format}",
                 hint="correct the cell, or date_format of the feed",
             )  # fmt: skip
         if day is not None and distinct.to_pylist() != [day]:
@@ -148,15 +146,14 @@ class BarParser:
         rule = self.feed.symbol
         spelling = rule.from_file(raw.file)
         if "symbol" in raw.columns and not rule.value:
-            spellings = self._text(raw.columns["symbol"])
-            symbols = self.symbols.translate(
-                spellings, self._optional_text(raw.columns.get("series"))
-            )
+            spellings = raw.columns["symbol"]
+            symbols = self.spellings.symbols(spellings, raw.columns.get("series"))
         else:
-            symbol = self.symbols.one(spelling or "")
+            symbol = rule.canonical(spelling or "")
             symbols = pa.repeat(pa.scalar(symbol, pa.string()), count)
             spellings = pa.repeat(pa.scalar(spelling or raw.file), count)
         if symbols.null_count:
+            spellings = self._text(spellings)
             faults.add_missing("symbol", pc.is_null(spellings))
             faults.add(
                 "unparsable_symbol", "symbol",

@@ -4,7 +4,7 @@ Cells become the text a person sees in them, so that one set of rules types all 
 float becomes its shortest decimal, which is what was written into it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def read_workbook_tables(path: Path, identity: FileIdentity, feed: Feed) -> Iter
         first += 1
     else:
         names = [f"column {index}" for index in range(1, len(names) + 1)]
-    places, missing = locate(feed.columns, names)
+    places, missing = locate(feed.columns, tuple(names))
     check_places(feed, missing, names, identity.name)
     filled = [index for index in range(first, len(rows)) if any(c != "" for c in rows[index])]
     for start in range(0, len(filled), _BATCH_ROWS):
@@ -69,7 +69,11 @@ def _sheet_rows(path: Path, identity: FileIdentity, feed: Feed) -> list[list[_Ce
 
 
 def _sheet_table(
-    rows: list[list[_Cell]], chosen: list[int], names: list[str], places: dict[str, int], file: str
+    rows: list[list[_Cell]],
+    chosen: list[int],
+    names: list[str],
+    places: Mapping[str, int],
+    file: str,
 ) -> RawTable:
     def originals(indices: Sequence[int]) -> list[Original]:
         return [
@@ -105,7 +109,7 @@ def read_parquet_tables(path: Path, identity: FileIdentity, feed: Feed) -> Itera
         with open_checked(path, identity) as stream:
             file = pq.ParquetFile(stream)
             names = file.schema_arrow.names
-            places, missing = locate(feed.columns, names)
+            places, missing = locate(feed.columns, tuple(names))
             check_places(feed, missing, names, identity.name)
             first_row = 1
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
@@ -118,7 +122,7 @@ def read_parquet_tables(path: Path, identity: FileIdentity, feed: Feed) -> Itera
 
 
 def _parquet_table(
-    batch: pa.RecordBatch, places: dict[str, int], file: str, first_row: int
+    batch: pa.RecordBatch, places: Mapping[str, int], file: str, first_row: int
 ) -> RawTable:
     def originals(indices: Sequence[int]) -> list[Original]:
         chosen = batch.take(pa.array(indices, pa.int64()))

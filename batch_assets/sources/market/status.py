@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from batch_assets.sources.market.columns import PRICES
 from batch_assets.sources.market.contract import NO_TRADE, SUSPENDED, TRADED
 from batch_assets.sources.market.feed import Feed
+from batch_assets.sources.market.numbers import is_all_positive
 
 _BAR = PRICES[:4]
 
@@ -27,15 +28,12 @@ def apply_status(
         feed: Says which values mean suspended.
         count: Rows.
     """
-    volume = columns["volume"]
-    least = pc.min(volume).as_py()
-    quiet = volume.null_count == 0 and (least is None or least > 0)
-    if quiet and not feed.suspended_values:
+    if is_all_positive(columns["volume"]) and not feed.suspended_values:
         columns["status"] = pa.repeat(pa.scalar(TRADED), count)
     else:
         _apply(columns, status_text, feed)
     pre_close = columns["pre_close"]
-    if pre_close.null_count < count and pc.min(pre_close).as_py() == 0:
+    if not is_all_positive(pre_close):
         # Zero is how vendors write that there is no previous close (first day of trading).
         columns["pre_close"] = _null_where(pc.equal(pre_close, pa.scalar(0)), pre_close)
 

@@ -1,14 +1,11 @@
 """Canonical symbols: code, series where the feed has one, and exchange (`SBIN-EQ.NS`).
 
-The rule is a pure function of one spelling; `SymbolTable` applies it to columns and remembers
-what it has seen, because the spellings of one day are those of the day before.
+A pure function of one spelling; spellings.py applies it to columns.
 """
 
 import re
 from typing import Literal
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 CANONICAL = re.compile(r"[A-Z0-9][A-Z0-9&_.\-]*\.[A-Z]{2,10}")
@@ -21,8 +18,6 @@ _EXCHANGES_CN = {
 _CN_SUFFIX = re.compile(r"(?P<code>\d{1,6})\.(?P<exchange>[A-Z]{2,4})")
 _CN_PREFIX = re.compile(r"(?P<exchange>[A-Z]{2,4}|[01](?=\.))\.?(?P<code>\d{6})")
 _CN_BARE = re.compile(r"\d{1,6}")
-# Enough for every listing of several markets; a runaway feed must not grow it without bound.
-_REMEMBERED = 200_000
 
 
 class SymbolRule(BaseModel):
@@ -129,43 +124,3 @@ def _exchange_of_index(code: str) -> str:
     if code.startswith("399"):
         return "SZ"
     return "BJ" if code.startswith("899") else "SH"
-
-
-class SymbolTable:
-    """Canonical symbols of columns, by a table of the spellings seen so far."""
-
-    def __init__(self, rule: SymbolRule) -> None:
-        self._rule = rule
-        self._known: dict[str, str | None] = {}
-        self._spellings = pa.array([], pa.string())
-        self._symbols = pa.array([], pa.string())
-
-    def translate(self, spellings: pa.Array, series: pa.Array | None) -> pa.Array:
-        """Canonical symbol of each row, null where there is none.
-
-        Args:
-            spellings: Text as in the file.
-            series: Text of the series column, or None where the feed has none.
-        """
-        if series is not None:
-            spellings = pc.binary_join_element_wise(spellings, series, "\x1f")
-        places = pc.index_in(spellings, value_set=self._spellings)
-        if places.null_count:
-            if len(self._known) > _REMEMBERED:
-                self._known.clear()
-                places = pa.nulls(len(spellings), pa.int32())
-            self._learn(spellings.filter(pc.is_null(places)).unique())
-            places = pc.index_in(spellings, value_set=self._spellings)
-        return self._symbols.take(places)
-
-    def one(self, spelling: str) -> str | None:
-        """Canonical symbol of one spelling."""
-        return self._rule.canonical(spelling)
-
-    def _learn(self, spellings: pa.Array) -> None:
-        for joined in spellings.to_pylist():
-            if joined is not None:
-                spelling, _, series = joined.partition("\x1f")
-                self._known[joined] = self._rule.canonical(spelling, series)
-        self._spellings = pa.array(list(self._known), pa.string())
-        self._symbols = pa.array(list(self._known.values()), pa.string())

@@ -8,7 +8,7 @@ import math
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,14 +18,11 @@ import pytest
 from batch_assets.contracts.batch import SourceBatch
 from batch_assets.sources.market.columns import fold
 from batch_assets.sources.market.containers import identify
-from batch_assets.sources.market.contract import daily_bars_contract
 from batch_assets.sources.market.feed import Feed, build_feeds
 from batch_assets.sources.market.file_names import list_files
-from batch_assets.sources.market.files import open_feed
 from batch_assets.sources.market.parse import BarParser
 from batch_assets.sources.market.readers import read_tables
-from batch_assets.sources.market.source import DayState
-from batch_assets.sources.market.symbols import SymbolTable
+from batch_assets.sources.market.spellings import Spellings
 
 PROJECT = Path(__file__).resolve().parents[3]
 MARKET = PROJECT.parent / "shared" / "data" / "market"
@@ -83,7 +80,7 @@ def manifest() -> dict[str, dict[str, str]]:
 
 
 def batches_of(feed: Feed, path: Path) -> Iterator[SourceBatch]:
-    parser = BarParser(feed, SymbolTable(feed.symbol))
+    parser = BarParser(feed, Spellings(feed))
     identity = identify(path, feed.folder)
     for table in read_tables(path, identity, feed, parser.numbers):
         yield parser.parse(table, None)

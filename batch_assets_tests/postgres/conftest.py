@@ -1,5 +1,6 @@
 """Processes that use an embedded server, so that tests can end them in every way there is."""
 
+import json
 import os
 import signal
 import subprocess
@@ -18,8 +19,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 # Prints the server's URL, then lives until its standard input is closed.
 _USER_PROGRAM = """
-import sys
-sys.path.insert(0, sys.argv[1])
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
 from pathlib import Path
 from batch_assets.postgres.embedded import ensure_server
 print(ensure_server(Path(sys.argv[2]), linger_seconds=0.2).url("postgres"), flush=True)
@@ -42,7 +43,7 @@ class UserProcess:
         self, state_dir: Path, program: str = _USER_PROGRAM, env: Mapping[str, str] | None = None
     ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", program, str(PROJECT), str(state_dir)],
+            [sys.executable, "-c", program, json.dumps(sys.path), str(state_dir)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=env,

@@ -25,8 +25,8 @@ from batch_assets_tests.postgres.conftest import (
 StartUser = Callable[..., UserProcess]
 
 _FORKING_PROGRAM = """
-import os, sys
-sys.path.insert(0, sys.argv[1])
+import json, os, sys
+sys.path[:] = json.loads(sys.argv[1])
 from pathlib import Path
 from batch_assets.postgres.embedded import ensure_server
 print(ensure_server(Path(sys.argv[2]), linger_seconds=0.2).url("postgres"), flush=True)

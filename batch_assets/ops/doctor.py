@@ -59,8 +59,8 @@ class _Patient:
         return self.conn
 
 
-class _Concern(Exception):  # noqa: N818 - a finding on its way up, not an error
-    """The layer works, but a person should look."""
+class _Concern(Exception):
+    """The layer works, but a person should look: a finding on its way up, not a failure."""
 
 
 def examine() -> Iterator[Finding]:

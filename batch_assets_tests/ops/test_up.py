@@ -8,14 +8,15 @@ import subprocess
 import sys
 import urllib.request
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
 from batch_assets.errors import ConfigurationError, InfrastructureError
-from batch_assets.ops.processes import MARK
 from batch_assets.ops.up import running_stack
 from batch_assets.runs.graphql import post_query
 from batch_assets.runs.launch import launch_backfill
@@ -55,8 +56,10 @@ def bare_environment() -> dict[str, str]:
 
 def test_run_of_job_execute_is_in_the_history_of_up(deep_checkout: Path) -> None:
     executed = subprocess.run(
-        [sys.executable, "-m", "dagster", "job", "execute", "-m", TINY, "-j", "left_job"]
-        + ["--tags", '{"dagster/partition": "2024-09-30"}'],
+        [
+            *(sys.executable, "-m", "dagster", "job", "execute", "-m", TINY, "-j", "left_job"),
+            *("--tags", '{"dagster/partition": "2024-09-30"}'),
+        ],
         cwd=deep_checkout,
         env=bare_environment(),
         capture_output=True,
@@ -95,31 +98,62 @@ def test_backfill_is_followed_to_its_end(settings: Settings) -> None:
     assert (last.targeted, last.materialized, last.failed) == (3, 2, 1)
 
 
-def test_up_answers_and_leaves_nothing_behind_after_ctrl_c(settings: Settings) -> None:
-    with started_up(settings) as (process, url):
+def test_up_answers_and_leaves_nothing_behind_after_ctrl_c(
+    settings: Settings, tmp_path: Path
+) -> None:
+    pid_file = tmp_path / "run.pid"
+    with started_up(settings, TINY_PID_FILE=str(pid_file)) as (process, url):
         with urllib.request.urlopen(f"{url}/server_info", timeout=30) as response:
             assert "dagster_webserver_version" in json.load(response)
-        assert len(relatives(process)) >= 4
+        launch_endless_run(url)
+        wait_until(pid_file.exists, "the run has started", 90)
 
         process.send_signal(signal.SIGINT)
 
         assert process.wait(timeout=60) == 0
         assert relatives(process) == []
-        # The same folder may be used again at once.
-        assert not (settings.state_dir / "dagster" / "dagster.yaml").read_text() == ""
+    # The run was told to stop and could still say so.
+    assert settings.database.url is not None
+    with psycopg.connect(settings.database.url.get_secret_value()) as conn:
+        assert conn.execute("SELECT status FROM dagster.runs").fetchall() == [("FAILURE",)]
+
+
+def test_limit_queues_runs_of_one_feed_while_another_goes_on(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = tmp_path / "gate"
+    monkeypatch.setenv("TINY_GATE", str(gate))
+
+    with running_stack(settings, module=TINY, with_daemon=False) as stack:
+        for feed, days in {"left": 4, "right": 1}.items():
+            launch_backfill(
+                stack.webserver_url,
+                ["tiny", feed, feed],
+                [f"2024-10-{day:02}" for day in range(2, 2 + days)],
+                tags={"batch_assets/feed": feed},
+            )
+        stack.start_daemon()
+        wait_until(
+            lambda: (
+                runs_by_feed(stack.webserver_url)
+                == {("left", "STARTED"): 2, ("left", "QUEUED"): 2, ("right", "SUCCESS"): 1}
+            ),
+            "two runs of one feed run, two wait, the other feed is done",
+            90,
+        )
+        gate.touch()
+        wait_until(
+            lambda: runs_by_feed(stack.webserver_url).get(("left", "SUCCESS")) == 4,
+            "the waiting runs had their turn",
+            90,
+        )
 
 
 @pytest.mark.crash
 def test_nothing_survives_the_kill_of_up(settings: Settings, tmp_path: Path) -> None:
     pid_file = tmp_path / "run.pid"
     with started_up(settings, TINY_PID_FILE=str(pid_file)) as (process, url):
-        launched = post_query(
-            url,
-            """mutation { launchRun(executionParams: {selector: {
-                 repositoryLocationName: "batch_assets", repositoryName: "__repository__",
-                 jobName: "endless"}}) { __typename } }""",
-        )
-        assert launched["launchRun"]["__typename"] == "LaunchRunSuccess"
+        launch_endless_run(url)
         wait_until(pid_file.exists, "the run has started", 90)
         assert psutil.pid_exists(int(pid_file.read_text()))
 
@@ -174,6 +208,29 @@ def test_definitions_that_do_not_load_are_shown(settings: Settings) -> None:
     assert "no_such_module_of_definitions" in "".join(caught.value.__notes__)
 
 
+def runs_by_feed(url: str) -> dict[tuple[str, str], int]:
+    """Number of runs by feed and status."""
+    reply = post_query(
+        url, "{ runsOrError { ... on Runs { results { status tags { key value } } } } }"
+    )
+    return Counter(
+        (tag["value"], run["status"])
+        for run in reply["runsOrError"]["results"]
+        for tag in run["tags"]
+        if tag["key"] == "batch_assets/feed"
+    )
+
+
+def launch_endless_run(url: str) -> None:
+    launched = post_query(
+        url,
+        """mutation { launchRun(executionParams: {selector: {
+             repositoryLocationName: "batch_assets", repositoryName: "__repository__",
+             jobName: "endless"}}) { __typename } }""",
+    )
+    assert launched["launchRun"]["__typename"] == "LaunchRunSuccess"
+
+
 @contextlib.contextmanager
 def started_up(
     settings: Settings, **environment: str
@@ -181,8 +238,10 @@ def started_up(
     """`batch-assets up` in a process of its own, ready."""
     assert settings.database.url is not None
     process = subprocess.Popen(
-        [sys.executable, "-c", "from batch_assets.ops.cli.main import main; main()"]
-        + ["up", "--port", "0", "--module-name", TINY],
+        [
+            *(sys.executable, "-c", "from batch_assets.ops.cli.main import main; main()"),
+            *("up", "--port", "0", "--module-name", TINY),
+        ],
         cwd=settings.config_dir,
         env={
             **os.environ,
@@ -223,7 +282,3 @@ def relatives(process: "subprocess.Popen[str]") -> list[psutil.Process]:
             ):
                 found.append(candidate)
     return found
-
-
-def test_mark_does_not_leak_into_this_process() -> None:
-    assert MARK not in os.environ

@@ -62,7 +62,8 @@ def test_storage_puts_its_tables_into_their_own_schema(own_database: str) -> Non
 
     with psycopg.connect(own_database) as conn:
         schemas = conn.execute(
-            "SELECT DISTINCT schemaname FROM pg_tables WHERE tablename IN ('runs', 'event_logs', 'jobs')"
+            "SELECT DISTINCT schemaname FROM pg_tables"
+            " WHERE tablename IN ('runs', 'event_logs', 'jobs')"
         ).fetchall()
     assert schemas == [("dagster",)]
 
@@ -75,7 +76,7 @@ def test_many_processes_may_create_the_storage_at_once(own_database: str) -> Non
         together.wait()
         try:
             SettingsPostgresStorage.from_config_value(None, {})
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a thread has nobody to raise to
             failures.append(error)
 
     threads = [threading.Thread(target=create) for _ in range(6)]
@@ -104,7 +105,7 @@ def test_role_that_may_not_create_the_schema_is_told(
 ) -> None:
     monkeypatch.setenv("BATCH_ASSETS_DATABASE_URL", weak_role)
 
-    with pytest.raises(ConfigurationError, match="may not create it.*grant CREATE"):
+    with pytest.raises(ConfigurationError, match=r"may not create it.*grant CREATE"):
         SettingsPostgresStorage.from_config_value(None, {})
 
 

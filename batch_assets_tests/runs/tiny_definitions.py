@@ -23,12 +23,20 @@ def _loads_day(name: str) -> dg.AssetsDefinition:
     def day(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
         if context.partition_key == "2024-10-01":
             raise dg.Failure(f"planted failure of {context.partition_key}", allow_retries=False)
+        _wait_for_gate(name)
         context.log_event(
             dg.AssetMaterialization(context.asset_key, partition=context.partition_key)
         )
         yield from ()  # no output: the event above is the only materialisation
 
     return day
+
+
+def _wait_for_gate(name: str) -> None:
+    """Hold back the left feed until a test opens its gate."""
+    gate = os.environ.get("TINY_GATE")
+    while name == "left" and gate and not Path(gate).exists():
+        time.sleep(0.1)
 
 
 @dg.op

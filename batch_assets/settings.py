@@ -7,6 +7,7 @@ section of the file (`Settings.section`), so that adding a domain does not chang
 import os
 import tomllib
 from collections.abc import Mapping
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,16 @@ class LoadingSettings(BaseModel):
     reject_limit_ratio: float = Field(default=0.01, ge=0, le=1)
 
 
+class DagsterSettings(BaseModel):
+    """`[dagster]`: what Dagster is shown."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    first_day: date = Field(
+        default=date(2000, 1, 1), description="first daily partition of every asset"
+    )
+
+
 class Settings(BaseModel):
     """Everything a process needs to know before it starts.
 
@@ -57,6 +68,8 @@ class Settings(BaseModel):
         state_dir: Where the embedded server, caches and reports live.
         database: The `[database]` section.
         loading: The `[loading]` section.
+        dagster: The `[dagster]` section.
+        failpoints: BATCH_ASSETS_FAILPOINTS, for tests alone (execution/failpoints.py).
         sections: Every other section, as parsed; each domain validates its own.
     """
 
@@ -66,6 +79,8 @@ class Settings(BaseModel):
     state_dir: Path
     database: DatabaseSettings
     loading: LoadingSettings
+    dagster: DagsterSettings = DagsterSettings()
+    failpoints: str = ""
     sections: Mapping[str, Any]
 
     @property
@@ -135,6 +150,8 @@ def load_settings(
             state_dir=_state_dir(environ, config_file, working_dir),
             database=DatabaseSettings(**database),
             loading=LoadingSettings(**document.pop("loading", {})),
+            dagster=DagsterSettings(**document.pop("dagster", {})),
+            failpoints=environ.get(f"{ENVIRONMENT_PREFIX}FAILPOINTS", ""),
             sections=document,
         )
     except ValidationError as error:

@@ -60,7 +60,9 @@ def scope_of(feed: Feed) -> Scope:
     return Scope((("source", feed.source_name),))
 
 
-def options_of(feed: Feed, loading: LoadingSettings, *, run_id: str | None = None) -> LoadOptions:
+def options_of(
+    feed: Feed, loading: LoadingSettings, *, run_id: str | None = None, force: bool = False
+) -> LoadOptions:
     """How a feed is loaded: the configuration's bounds, and the feed's own limits."""
     rows, ratio = feed.reject_limit_rows, feed.reject_limit_ratio
     return LoadOptions(
@@ -72,6 +74,7 @@ def options_of(feed: Feed, loading: LoadingSettings, *, run_id: str | None = Non
             rows=loading.reject_limit_rows if rows is None else rows,
             ratio=loading.reject_limit_ratio if ratio is None else ratio,
         ),
+        force=force,
         run_id=run_id,
     )
 
@@ -128,7 +131,7 @@ def _open(
     return Outcome(
         window,
         _STATES[found.state],
-        reason=found.reason,
+        reason=str(found.reason),
         source_file=found.source_file,
         source_hash=found.source_hash,
         error=SourceUnavailable(found.message) if is_failed else None,

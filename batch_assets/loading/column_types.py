@@ -112,7 +112,8 @@ def _problem_of(field: pa.Field, column: PostgresColumn | None) -> str | None:
 def is_exact(arrow_type: pa.DataType, column: PostgresColumn) -> bool:
     """Whether values keep their exact meaning in binary COPY into the column."""
     if pa.types.is_decimal128(arrow_type):
-        if column.type_oid != _NUMERIC:
+        # Before PostgreSQL 15 no numeric has a negative scale, and the encoder knows none.
+        if column.type_oid != _NUMERIC or arrow_type.scale < 0:
             return False
         declared = ((arrow_type.precision << 16) | arrow_type.scale) + 4
         return column.type_modifier in (-1, declared)

@@ -75,7 +75,7 @@ def _is_strictly_increasing(rows: pa.RecordBatch, key: list[str]) -> bool:
 
 
 def _equals_previous(rows: pa.RecordBatch, names: list[str]) -> np.ndarray:
-    """For every row but the first, whether all named columns equal the row before; NULL equals NULL."""
+    """For each row but the first, whether it equals the row before; NULL equals NULL."""
     equal = np.ones(rows.num_rows - 1, dtype=bool)
     for name in names:
         column = rows.column(name)

@@ -79,4 +79,4 @@ class LoadReport:
     @property
     def wall_seconds(self) -> float:
         """Seconds of work on this window, all stages together."""
-        return sum(self.seconds.values())
+        return sum(self.seconds.values(), 0.0)

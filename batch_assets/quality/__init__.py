@@ -1,1 +1,1 @@
-"""Verdicts about tables, in SQL."""
+"""Verdicts about tables, in SQL: each compares what was promised with what is there."""

@@ -1,0 +1,101 @@
+"""Resources: the database and the clock, as Dagster hands them to assets."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import dagster as dg
+import psycopg
+from psycopg_pool import ConnectionPool
+from pydantic import Field, PrivateAttr
+
+from batch_assets.errors import ConfigurationError
+from batch_assets.postgres.connect import connect, database_url
+from batch_assets.postgres.pool import open_pool
+from batch_assets.settings import current_settings
+
+
+class PostgresCopyResource(dg.ConfigurableResource[psycopg.Connection]):
+    """PostgreSQL for assets: connections that never wait without bound, and a pool of them.
+
+    Usable in assets of your own:
+
+        @dg.asset
+        def totals(postgres: PostgresCopyResource) -> None:
+            with postgres.connection() as conn:
+                conn.execute("SELECT ...")
+    """
+
+    url: str | None = Field(
+        default=None,
+        description="postgresql://…; default: BATCH_ASSETS_DATABASE_URL, else [database] url, "
+        "else the embedded server",
+    )
+    pool_min: int = Field(
+        default=5, ge=0, description="connections kept open once the pool is used"
+    )
+    pool_max: int = Field(default=20, ge=1, description="connections open at most")
+
+    _pool: ConnectionPool[psycopg.Connection] | None = PrivateAttr(default=None)
+    _resolved: str | None = PrivateAttr(default=None)
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 - Dagster's signature
+        """Close the pool with the step."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    def resolved_url(self) -> str:
+        """The database's URL; starts the embedded server where nothing else is set."""
+        if self._resolved is None:
+            self._resolved = self.url or database_url(current_settings())
+        return self._resolved
+
+    def connect(self) -> psycopg.Connection:
+        """Open a connection of its own, for a thread that keeps it; the caller closes it."""
+        return connect(
+            self.resolved_url(),
+            application_name="batch_assets asset",
+            options=current_settings().database,
+        )
+
+    @contextmanager
+    def connection(self) -> Iterator[psycopg.Connection]:
+        """Lend a connection from the pool; committed when the block ends well."""
+        if self._pool is None:
+            self._pool = open_pool(
+                self.resolved_url(),
+                min_size=min(self.pool_min, self.pool_max),
+                max_size=self.pool_max,
+                application_name="batch_assets asset pool",
+                options=current_settings().database,
+            )
+        with self._pool.connection() as conn:
+            yield conn
+
+
+class ClockResource(dg.ConfigurableResource[datetime]):
+    """The present; fixed for tests and for replaying a day as it was."""
+
+    fixed_at: str | None = Field(
+        default=None, description="ISO 8601 with an offset; unset is the real time"
+    )
+
+    def now(self) -> datetime:
+        """The present, aware.
+
+        Raises:
+            ConfigurationError: `fixed_at` is no instant.
+        """
+        if self.fixed_at is None:
+            return datetime.now(UTC)
+        try:
+            fixed = datetime.fromisoformat(self.fixed_at)
+        except ValueError:
+            fixed = None
+        if fixed is None or fixed.tzinfo is None:
+            raise ConfigurationError(
+                f"clock.fixed_at is {self.fixed_at!r}, expected an instant with an offset such as "
+                "2024-09-30T17:00:00+08:00; correct the run's configuration"
+            )
+        return fixed

@@ -1,0 +1,156 @@
+"""One asset for each market feed: `market/<feed>/daily_bars`."""
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from batch_assets.defs.common.pools import POSTGRES_WRITE
+from batch_assets.defs.common.resources import ClockResource, PostgresCopyResource
+from batch_assets.defs.common.retries import RETRY_POLICY, translating_failures
+from batch_assets.defs.market.checks import build_check_specs, evaluate_run, failed_day_evaluation
+from batch_assets.defs.market.metadata import metadata_of, summary_of
+from batch_assets.ingest.market import DayReport, options_of, sync_days
+from batch_assets.loading.report import LoadState
+from batch_assets.settings import Settings
+from batch_assets.sources.market.feed import Feed
+from batch_assets.sources.market.files import open_feed
+
+FEED_TAG = "batch_assets/feed"
+
+# Failed days spelled out in the step's failure; each has its own check evaluation and ledger row.
+_LISTED_FAILURES = 10
+
+
+class SyncConfig(dg.Config):
+    """What a person may set when launching a run."""
+
+    force: bool = False
+    """Compare row by row, whatever the hashes of earlier loads say."""
+
+
+def asset_key_of(feed: Feed) -> dg.AssetKey:
+    """`market/<feed>/daily_bars`."""
+    return dg.AssetKey(["market", feed.name, "daily_bars"])
+
+
+def cache_dir_of(settings: Settings) -> Path:
+    """Where calendars and folder indexes are kept."""
+    return settings.state_dir / "cache"
+
+
+def build_daily_bars(
+    feed: Feed, settings: Settings, partitions: dg.PartitionsDefinition[str]
+) -> dg.AssetsDefinition:
+    """The asset of one feed."""
+    asset_key = asset_key_of(feed)
+
+    @dg.asset(
+        key=asset_key,
+        partitions_def=partitions,
+        # Beta in 1.13. A range runs in few runs: one run for each day would cost 10 s a day.
+        backfill_policy=dg.BackfillPolicy.multi_run(feed.max_partitions_per_run),
+        check_specs=build_check_specs(asset_key),
+        # Each good day logs its own materialisation; a returned result would mark every day.
+        output_required=False,
+        retry_policy=RETRY_POLICY,
+        pool=POSTGRES_WRITE,
+        group_name="market",
+        owners=["team:data"],
+        kinds={"postgres", "python"},
+        tags={FEED_TAG: feed.name},
+        op_tags={FEED_TAG: feed.name},
+        metadata=_static_metadata(feed),
+        description=_describe(feed),
+    )
+    def daily_bars(
+        context: dg.AssetExecutionContext,
+        config: SyncConfig,
+        postgres: PostgresCopyResource,
+        clock: ClockResource,
+    ) -> Iterator[dg.AssetCheckResult]:
+        with translating_failures():
+            options = options_of(feed, settings.loading, run_id=context.run_id, force=config.force)
+            days = [date.fromisoformat(key) for key in context.partition_keys]
+            source = open_feed(feed, cache_dir_of(settings))
+            reports = sync_days(
+                postgres.connect, feed, source, days, now=clock.now(), options=options
+            )
+            seen = [_log_day(context, asset_key, report) for report in reports]
+            yield from evaluate_run(postgres, feed, asset_key, seen)
+        _fail_if_any(seen)
+
+    return daily_bars
+
+
+def _log_day(
+    context: dg.AssetExecutionContext, asset_key: dg.AssetKey, report: DayReport
+) -> DayReport:
+    """Tell Dagster about one day as soon as it is committed.
+
+    Loaded and skipped days are materialised; failed ones get a failed check evaluation; a day
+    that is not ready, or empty without confirmation, stays unmaterialised, to be asked for again.
+    """
+    state = report.load.state
+    if state in (LoadState.SUCCESS, LoadState.PARTIAL, LoadState.SKIPPED):
+        context.log_event(
+            dg.AssetMaterialization(
+                asset_key=asset_key,
+                partition=report.key,
+                metadata=metadata_of(report),
+                description=summary_of(report),
+            )
+        )
+        if report.is_warning:
+            context.log.warning("%s: %s", report.key, report.message)
+    elif state is LoadState.FAILED:
+        context.log.error("%s failed: %s", report.key, report.message)
+        if report.key in context.partition_keys:
+            context.log_event(failed_day_evaluation(asset_key, report))
+    else:
+        context.log.warning("%s is %s: %s", report.key, state, report.message)
+    return report
+
+
+def _fail_if_any(reports: list[DayReport]) -> None:
+    """Fail the step if a day failed; the good days are committed and materialised already."""
+    failed = [report for report in reports if report.load.state is LoadState.FAILED]
+    if not failed:
+        return
+    lines = [f"{report.key}: {report.message}" for report in failed[:_LISTED_FAILURES]]
+    if len(failed) > _LISTED_FAILURES:
+        lines.append(f"and {len(failed) - _LISTED_FAILURES} more; see ops.loads")
+    raise dg.Failure(
+        description=f"{len(failed)} of {len(reports)} days failed; the others are loaded.\n"
+        + "\n".join(lines),
+        metadata={"failed_days": ", ".join(report.key for report in failed)},
+        # The days that failed would fail again at once; relaunch them when the cause is mended.
+        allow_retries=False,
+    )
+
+
+def _static_metadata(feed: Feed) -> dict[str, Any]:
+    return {
+        "table": "market.daily_bars",
+        "source": feed.source_name,
+        "folder": str(feed.folder),
+        "files": feed.files,
+        "layout": str(feed.layout),
+        "prices": str(feed.prices),
+        "calendar": feed.calendar,
+        "time_zone": feed.zone_name,
+    }
+
+
+def _describe(feed: Feed) -> str:
+    return (
+        f"Daily bars of feed `{feed.name}`: one row per symbol and trade date in "
+        f"`market.daily_bars`, `source = '{feed.source_name}'`, {feed.prices} prices in the "
+        f"listing's currency, volume in shares or units.\n\n"
+        f"A partition is the exchange's trade date ({feed.calendar}, {feed.zone_name}). A day "
+        "without a session is materialised as skipped; a day whose rows are not due yet stays "
+        "unmaterialised. Rows that were not loaded are in `ops.dead_letters`, what became of "
+        "every row is in `ops.loads`."
+    )

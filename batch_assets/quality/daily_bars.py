@@ -1,0 +1,107 @@
+"""Verdicts about market.daily_bars and its ledger, for the days of one run.
+
+All of them read what is stored; none of them trusts the load that it judges.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+import psycopg
+
+from batch_assets.postgres.sql_files import read_query
+from batch_assets.quality.verdict import Level, Verdict
+
+# A day may lose this share of the previous day's symbols, or this many if that is more. Calibrated
+# on 11 years of A-shares: only mass suspensions exceed it.
+COMPLETENESS_DROP_RATIO = 0.005
+COMPLETENESS_DROP_ROWS = 20
+
+ERROR_RATE_WARN = 0.05
+ERROR_RATE_CRITICAL = 0.10
+
+
+def judge_ledger(conn: psycopg.Connection, load_ids: Sequence[int]) -> Verdict:
+    """Every row that was read is accounted for, and the target holds what the loads say."""
+    row = conn.execute(read_query("check_ledger"), {"load_ids": list(load_ids)}).fetchone()
+    unbalanced, off_target, loads, rows = row or (0, 0, 0, 0)
+    broken = unbalanced + off_target
+    return Verdict(
+        level=Level.ERROR if broken else Level.OK,
+        observed=f"{broken} of {loads} loads do not balance ({rows} rows read)",
+        expected="read = inserted + updated + unchanged + duplicate + rejected + skipped, and "
+        "rows after = rows before + inserted - deleted",
+        figures={"loads": loads, "rows_read": rows, "unbalanced_loads": broken},
+    )
+
+
+def judge_error_rate(read: int, rejected: int) -> Verdict:
+    """Rejected rows stay a small share of the rows read."""
+    ratio = rejected / read if read else 0.0
+    level = Level.OK
+    if ratio > ERROR_RATE_CRITICAL:
+        level = Level.ERROR
+    elif ratio > ERROR_RATE_WARN:
+        level = Level.WARN
+    return Verdict(
+        level=level,
+        observed=f"{rejected} of {read} rows rejected ({ratio:.2%})",
+        expected=f"at most {ERROR_RATE_WARN:.0%}; above {ERROR_RATE_CRITICAL:.0%} is an error",
+        figures={"rows_read": read, "rows_rejected": rejected, "reject_ratio": ratio},
+    )
+
+
+def judge_completeness(conn: psycopg.Connection, scope: str, window_keys: Sequence[str]) -> Verdict:
+    """No day has far fewer symbols than the stored day before it."""
+    parameters = {"target": "market.daily_bars", "scope": scope, "window_keys": list(window_keys)}
+    drops: list[str] = []
+    largest = 0
+    for key, rows, previous_key, previous in conn.execute(
+        read_query("check_completeness"), parameters
+    ):
+        drop = (previous or 0) - rows
+        if drop > max(COMPLETENESS_DROP_RATIO * (previous or 0), COMPLETENESS_DROP_ROWS):
+            drops.append(f"{key}: {rows} rows after {previous} on {previous_key}")
+        largest = max(largest, drop)
+    shown = "; ".join(drops[:5]) + (f" and {len(drops) - 5} more days" if len(drops) > 5 else "")
+    return Verdict(
+        level=Level.WARN if drops else Level.OK,
+        observed=shown or f"{len(window_keys)} days, largest drop {largest} rows",
+        expected=f"a drop of at most {COMPLETENESS_DROP_RATIO:.1%} or {COMPLETENESS_DROP_ROWS} "
+        "rows against the stored day before",
+        figures={"days_with_a_drop": len(drops), "largest_drop_rows": largest},
+    )
+
+
+def judge_duplicates(conn: psycopg.Connection, source: str, days: Sequence[date]) -> Verdict:
+    """No symbol has two bars on one day."""
+    parameters = {"source": source, "days": list(days)}
+    row = conn.execute(read_query("check_duplicates"), parameters).fetchone()
+    surplus, keys, rows = row or (0, 0, 0)
+    return Verdict(
+        level=Level.ERROR if surplus else Level.OK,
+        observed=f"{surplus} surplus rows of {keys} keys in {rows} rows",
+        expected="one row for each symbol and day",
+        figures={"rows": rows, "surplus_rows": surplus},
+    )
+
+
+def judge_freshness(conn: psycopg.Connection, source: str, newest_expected: date | None) -> Verdict:
+    """The newest session that is due is stored."""
+    row = conn.execute(
+        "SELECT max(trade_date) FROM market.daily_bars WHERE source = %s", (source,)
+    ).fetchone()
+    newest = row[0] if row else None
+    if newest_expected is None:
+        return Verdict(
+            level=Level.WARN,
+            observed=f"newest bar {newest}; the calendar does not say which session was the last",
+            expected="the newest session that is due; update exchange-calendars or calendar_file",
+        )
+    age_days = (newest_expected - newest).days if newest else None
+    is_fresh = newest is not None and newest >= newest_expected
+    return Verdict(
+        level=Level.OK if is_fresh else Level.WARN,
+        observed=f"newest bar {newest or 'none'}",
+        expected=f"{newest_expected}, the newest session that is due",
+        figures={} if age_days is None else {"freshness_age_days": max(0, age_days)},
+    )

@@ -57,7 +57,15 @@ class PostgresServer:
         head, mark, query = self.url.partition("?")
         return f"{head.rpartition('/')[0]}/{name}{mark}{query}"
 
-    def _execute(self, statement: sql.Composed) -> None:
+    def trust_the_operating_system(self) -> None:
+        """Do without fsync: a fresh database then costs 0.03 s instead of 0.5 s.
+
+        Killed processes lose nothing by it, and no test pulls the plug of the machine.
+        """
+        self._execute(sql.SQL("ALTER SYSTEM SET fsync = off"))
+        self._execute(sql.SQL("SELECT pg_reload_conf()"))
+
+    def _execute(self, statement: sql.Composable) -> None:
         with psycopg.connect(self.url, autocommit=True) as conn:
             conn.execute(statement)
 
@@ -74,7 +82,9 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
         yield PostgresServer(given)
         return
     state_dir = tmp_path_factory.mktemp("embedded")
-    yield PostgresServer(embedded.ensure_server(state_dir).url("postgres"))
+    server = PostgresServer(embedded.ensure_server(state_dir).url("postgres"))
+    server.trust_the_operating_system()
+    yield server
     embedded.remove_server(state_dir)
 
 

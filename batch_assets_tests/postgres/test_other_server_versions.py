@@ -1,0 +1,77 @@
+"""A PostgreSQL that is not ours: any major version from 14 on, where one is installed."""
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from batch_assets.postgres import migrate
+from batch_assets_tests.postgres.conftest import wait_until
+
+_INSTALLED = sorted(
+    folder
+    for folder in Path("/usr/lib/postgresql").glob("*/bin")
+    if re.fullmatch(r"\d+", folder.parent.name)
+    and int(folder.parent.name) >= 14
+    and (folder / "initdb").exists()
+)
+_INITDB_OPTIONS = ("-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "--auth=trust")
+_SERVER_OPTIONS = ("-c", "listen_addresses=", "-c", "fsync=off")
+
+
+@pytest.fixture(
+    params=_INSTALLED or [None],
+    ids=lambda folder: folder.parent.name if folder else "none",
+)
+def installed_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """URL of a throw-away server made with the system's own PostgreSQL programs."""
+    programs: Path | None = request.param
+    if programs is None:
+        pytest.skip("no PostgreSQL 14 or newer below /usr/lib/postgresql")
+    folder = Path(tempfile.mkdtemp(prefix="batch_assets-test-"))
+    run_as: dict[str, int] = {}
+    if os.geteuid() == 0:
+        user = pwd.getpwnam("nobody")
+        run_as = {"user": user.pw_uid, "group": user.pw_gid}
+        os.chown(folder, user.pw_uid, user.pw_gid)
+    subprocess.run(
+        [programs / "initdb", *_INITDB_OPTIONS, folder / "data"],
+        check=True,
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        **run_as,
+    )
+    server = subprocess.Popen(
+        [programs / "postgres", "-D", folder / "data", "-k", folder, *_SERVER_OPTIONS],
+        cwd=folder,
+        stderr=subprocess.DEVNULL,
+        **run_as,
+    )
+    url = f"postgresql://postgres@/postgres?host={folder}"
+    wait_until(lambda: _answers(url), "the server answers")
+    yield url
+    server.terminate()
+    server.wait()
+    shutil.rmtree(folder)
+
+
+def _answers(url: str) -> bool:
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def test_migrations_make_the_same_schema_on_other_versions(installed_server: str) -> None:
+    migrate.apply_pending(installed_server)
+
+    assert migrate.verify(installed_server) == []
+    assert migrate.apply_pending(installed_server) == []

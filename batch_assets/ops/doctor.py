@@ -17,7 +17,6 @@ from batch_assets.errors import (
     DatabaseUnavailable,
     MigrationError,
 )
-from batch_assets.ops.cli.failures import exit_code
 from batch_assets.ops.dagster_home import find_instance_file, write_instance_file
 from batch_assets.ops.service import connection_limit, newest_load
 from batch_assets.postgres.connect import connect, connection_arguments, database_url
@@ -36,13 +35,13 @@ Verdict = Literal["ok", "warn", "broken"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found at one layer; `next_command` says what to do about it."""
+    """What was found at one layer; `error` is there when the verdict is broken."""
 
     layer: str
     verdict: Verdict
     text: str
     next_command: str | None = None
-    exit_code: int = 0
+    error: BatchAssetsError | None = None
 
 
 @dataclass(slots=True)
@@ -98,7 +97,7 @@ def _look(
 
 
 def _broken(layer: str, error: BatchAssetsError, next_command: str | None) -> Finding:
-    return Finding(layer, "broken", str(error), next_command, exit_code(error))
+    return Finding(layer, "broken", str(error), next_command, error)
 
 
 def _server(patient: _Patient) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from batch_assets.errors import ConfigurationError, DatabaseUnavailable, MigrationError
 from batch_assets.ops.doctor import Finding, examine
 from batch_assets.postgres import connect as connect_module
 
@@ -60,8 +61,8 @@ def test_wrong_settings_are_the_last_line(examined: Arrange) -> None:
 
     assert list(found) == ["settings"]
     assert found["settings"].verdict == "broken"
-    assert "database.pool_min" in found["settings"].text or "pool_min" in found["settings"].text
-    assert found["settings"].exit_code == 7
+    assert "pool_min" in found["settings"].text
+    assert isinstance(found["settings"].error, ConfigurationError)
 
 
 def test_server_that_does_not_answer_is_the_last_line(examined: Arrange) -> None:
@@ -70,7 +71,7 @@ def test_server_that_does_not_answer_is_the_last_line(examined: Arrange) -> None
         found = examined(f"postgresql://u:secret@127.0.0.1:{unused.getsockname()[1]}/x")
 
     broken = last(found)
-    assert (broken.layer, broken.verdict, broken.exit_code) == ("server", "broken", 7)
+    assert (broken.layer, type(broken.error)) == ("server", DatabaseUnavailable)
     assert "NO_RESPONSE" in broken.text
     assert "secret" not in broken.text
 
@@ -79,7 +80,7 @@ def test_missing_database_is_the_last_line(examined: Arrange, postgres_server: o
     found = examined(postgres_server.database_url("no_such_database"))  # type: ignore[attr-defined]
 
     broken = last(found)
-    assert (broken.layer, broken.exit_code) == ("database", 7)
+    assert (broken.layer, type(broken.error)) == ("database", DatabaseUnavailable)
     assert 'database "no_such_database" does not exist' in broken.text
 
 
@@ -90,7 +91,7 @@ def test_server_that_is_too_old_is_the_last_line(
 
     broken = last(examined(postgres))
 
-    assert (broken.layer, broken.exit_code) == ("database", 7)
+    assert (broken.layer, type(broken.error)) == ("database", ConfigurationError)
     assert "expected 14 or newer" in broken.text
 
 
@@ -99,7 +100,7 @@ def test_pending_migrations_name_the_command_that_applies_them(
 ) -> None:
     broken = last(examined(postgres_empty))
 
-    assert (broken.layer, broken.exit_code) == ("migrations", 1)
+    assert (broken.layer, type(broken.error)) == ("migrations", MigrationError)
     assert broken.next_command == "batch-assets db migrate"
     assert "0001_create_ops.sql" in broken.text
 
@@ -110,7 +111,7 @@ def test_edited_migration_is_the_last_line(examined: Arrange, postgres: str) -> 
 
     broken = last(examined(postgres))
 
-    assert (broken.layer, broken.verdict, broken.exit_code) == ("migrations", "broken", 1)
+    assert (broken.layer, type(broken.error)) == ("migrations", MigrationError)
 
 
 def test_instance_file_that_dagster_refuses_is_the_last_line(
@@ -118,7 +119,7 @@ def test_instance_file_that_dagster_refuses_is_the_last_line(
 ) -> None:
     broken = last(examined(postgres, dagster_yaml="no_such_option: 1\n"))
 
-    assert (broken.layer, broken.exit_code) == ("dagster", 7)
+    assert (broken.layer, type(broken.error)) == ("dagster", ConfigurationError)
     assert "no_such_option" in broken.text
 
 
@@ -127,7 +128,7 @@ def test_more_runs_than_connections_is_the_last_line(examined: Arrange, postgres
 
     broken = last(examined(postgres, dagster_yaml=dagster_yaml))
 
-    assert (broken.layer, broken.exit_code) == ("connections", 7)
+    assert (broken.layer, type(broken.error)) == ("connections", ConfigurationError)
     assert "5000 runs at once need 20020 connections" in broken.text
 
 
@@ -144,7 +145,7 @@ def test_pools_that_could_take_every_connection_are_a_warning(
 def test_wrong_feed_is_the_last_line(examined: Arrange, postgres: str) -> None:
     broken = last(examined(postgres, config="[market.feeds.us]\nno_such_key = 1\n"))
 
-    assert (broken.layer, broken.verdict, broken.exit_code) == ("feeds", "broken", 7)
+    assert (broken.layer, type(broken.error)) == ("feeds", ConfigurationError)
     assert "us" in broken.text
 
 

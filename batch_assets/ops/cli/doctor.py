@@ -1,13 +1,12 @@
 """`batch-assets doctor`: one line per layer."""
 
-import sys
-
 import typer
 from rich.console import Console
 
 
 def doctor() -> None:
     """Check each layer from settings to newest load; stop at the first that is broken."""
+    from batch_assets.ops.cli.failures import exit_code
     from batch_assets.ops.doctor import examine
 
     console = Console(highlight=False, soft_wrap=True)
@@ -18,7 +17,6 @@ def doctor() -> None:
         )
         console.print(finding.text, markup=False)
         if finding.next_command:
-            sys.stdout.flush()
             console.print(f"       next: {finding.next_command}", markup=False)
-        if finding.verdict == "broken":
-            raise typer.Exit(finding.exit_code)
+        if finding.error is not None:
+            raise typer.Exit(exit_code(finding.error))

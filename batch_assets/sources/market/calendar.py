@@ -6,6 +6,7 @@ Closes and time zones are in exchanges.py, because they are settings of a feed.
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -16,6 +17,8 @@ from pathlib import Path
 from batch_assets.errors import ConfigurationError
 from batch_assets.sources.market.exchanges import ALWAYS_OPEN
 
+# Calendars without a first day are rules; before this they are guesses.
+_UNBOUNDED_START = "1970-01-01"
 _OPEN = frozenset({"open", "1", "true", "yes"})
 _CLOSED = frozenset({"closed", "0", "false", "no"})
 
@@ -154,13 +157,15 @@ def _compute(name: str, today: date) -> _Computed:
     # Imported here: it costs 3 seconds, and most processes find the sessions in the cache.
     import exchange_calendars
 
-    try:
-        bounds = exchange_calendars.get_calendar(name)
-    except exchange_calendars.errors.InvalidCalendarName:
-        # A calendar of the user's own: nothing is known but what the file states.
-        return _Computed(date.max, date.min, today, frozenset())
-    start = bounds.bound_min()
-    calendar = exchange_calendars.get_calendar(name, start=start or "1990-01-01")
+    with warnings.catch_warnings():
+        # The package uses parts of pandas that pandas means to change; not the reader's concern.
+        warnings.simplefilter("ignore")
+        try:
+            start = exchange_calendars.get_calendar(name).bound_min()
+        except exchange_calendars.errors.InvalidCalendarName:
+            # A calendar of the user's own: nothing is known but what the file states.
+            return _Computed(date.max, date.min, today, frozenset())
+        calendar = exchange_calendars.get_calendar(name, start=start or _UNBOUNDED_START)
     return _Computed(
         first=calendar.first_session.date() if start is None else start.date(),
         # Not the bound: a calendar is computed one year ahead, and silent beyond it.

@@ -14,15 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 ROC_OFFSET_YEARS = 1911  # year 1 of the Republic of China calendar (民國) is 1912
-# TWSE glues one mark to dates of days with remarks; Big5 A1AF is the full-width asterisk.
 _TIME = r"(?:[ T]+\d{1,2}:?\d{2}(?::?\d{2})?(?:[.,]\d+)?(?:Z|[+-]\d{2}:?\d{2})?)?"
 _AUTO = (
     r"^(?P<y>\d{4})(?:(?P<s>[-/.])(?P<m>\d{1,2})[-/.](?P<d>\d{1,2})"
     r"|年(?P<m2>\d{1,2})月(?P<d2>\d{1,2})日|(?P<m3>\d{2})(?P<d3>\d{2}))" + _TIME + "$"
 )
+# TWSE glues one mark to dates of days with remarks; Big5 A1AF is the full-width asterisk.
 _ROC = (
     r"^(?:民國|民国)?\s*(?P<y>\d{2,3})[-/.年]?(?P<m>\d{2})[-/.月]?(?P<d>\d{2})日?[^0-9A-Za-z]{0,2}$"
 )
+FIRST_SHORT_YEAR = 69  # POSIX: 69 to 99 are 19xx
 NAMED_FORMATS = {"auto": _AUTO, "iso": "%Y-%m-%d", "YYYYMMDD": "%Y%m%d", "dd-Mon-YYYY": "%d-%b-%Y"}
 EPOCHS = {"epoch_s": 1, "epoch_ms": 1_000, "epoch_us": 1_000_000, "epoch_ns": 1_000_000_000}
 # Day 0 of a workbook's serial dates, after the leap year 1900 that never was (ECMA-376 18.17.4).
@@ -74,11 +75,9 @@ def parse_dates(texts: pa.Array, date_format: str, zone_name: str) -> pa.Array:
     parts = pc.extract_regex(texts, _regex(date_format))
     names = [field.name for field in parts.type]
     groups = {name: pc.struct_field(parts, name) for name in names}
-    year = _whole(groups.get("y"))
+    year = _any(groups, "y", "y2")
     if "y2" in groups:
-        # POSIX: 69-99 are 19xx.
-        short = _whole(groups["y2"])
-        year = np.where(short >= 69, short + 1900, short + 2000)
+        year = np.where(year >= FIRST_SHORT_YEAR, year + 1900, year + 2000)
     if date_format == "roc":
         year = year + ROC_OFFSET_YEARS
     month = _month(groups["b"]) if "b" in groups else _any(groups, "m", "m2", "m3")
@@ -110,8 +109,7 @@ def _regex(date_format: str) -> str:
     return "^" + built + ("" if "%H" in pattern else _TIME) + "$"
 
 
-def _whole(texts: pa.Array | None) -> np.ndarray:
-    assert texts is not None  # noqa: S101 - the regular expression has the group
+def _whole(texts: pa.Array) -> np.ndarray:
     digits = pc.if_else(pc.equal(pc.fill_null(texts, ""), ""), None, texts)
     filled = pc.fill_null(pc.cast(digits, pa.int64()), 0)
     return np.asarray(filled.to_numpy(zero_copy_only=False))

@@ -3,7 +3,6 @@
 Rules about a day against other days belong in `quality/`.
 """
 
-from collections.abc import Callable
 from functools import reduce
 
 import pyarrow as pa
@@ -137,6 +136,3 @@ def _vwap_broken(batch: pa.RecordBatch) -> pa.BooleanArray:
     below = pc.less(amount, pc.multiply(pc.multiply(low, volume), 1 - VWAP_TOLERANCE_RATIO))
     has_traded = pc.and_(pc.greater(volume, 0), pc.greater(amount, 0))
     return pc.and_kleene(pc.or_kleene(above, below), has_traded)
-
-
-RuleFunction = Callable[[pa.RecordBatch], pa.BooleanArray]

@@ -31,7 +31,9 @@ _NOT_MEANING = frozenset(
 def mapping_fingerprint(feed: Feed) -> str:
     """Identity of everything that decides which rows given bytes become."""
     meaning = feed.model_dump_json(exclude=set(_NOT_MEANING))
-    return hashlib.sha256(f"{PARSER_VERSION}\n{meaning}".encode()).hexdigest()[:16]
+    # The zone may come from the calendar, and the source from the feed's name.
+    parts = (PARSER_VERSION, feed.source_name, feed.zone_name, meaning)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def read_tables(

@@ -8,7 +8,7 @@ import math
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,12 +16,16 @@ import pyarrow.compute as pc
 import pytest
 
 from batch_assets.contracts.batch import SourceBatch
+from batch_assets.contracts.rules import Severity
 from batch_assets.sources.market.columns import fold
 from batch_assets.sources.market.containers import identify
-from batch_assets.sources.market.feed import Feed, build_feeds
+from batch_assets.sources.market.contract import daily_bars_contract
+from batch_assets.sources.market.feed import Adjustment, Feed, build_feeds
 from batch_assets.sources.market.file_names import list_files
+from batch_assets.sources.market.files import open_feed
 from batch_assets.sources.market.parse import BarParser
 from batch_assets.sources.market.readers import read_tables
+from batch_assets.sources.market.source import DayState
 from batch_assets.sources.market.spellings import Spellings
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -126,3 +130,61 @@ def test_every_data_file_of_the_manifest_belongs_to_a_feed(
     }
 
     assert covered == set(manifest)
+
+
+def days_of(feed: Feed) -> list[date]:
+    """Every day of the files, found without the source under test."""
+    days: set[date] = set()
+    for path in list_files(feed):
+        for batch in batches_of(feed, path):
+            days.update(pc.unique(batch.rows["trade_date"]).to_pylist())
+    return sorted(days)
+
+
+@pytest.mark.parametrize("name", FEEDS)
+def test_day_by_day_the_source_gives_the_totals_of_the_family(
+    name: str, manifest: dict[str, dict[str, str]], calendar_cache: Path
+) -> None:
+    feed = FEEDS[name]
+    source = open_feed(feed, calendar_cache)
+    rows, volume = 0, Decimal(0)
+
+    for day in days_of(feed):
+        opened = source.open_day(day, now=NOW)
+        assert opened.state is DayState.READY, opened.message
+        for batch in opened.read():
+            assert batch.rejected == ()
+            rows += batch.rows.num_rows
+            volume += pc.sum(batch.rows["volume"]).as_py() / feed.volume_scale
+
+    files = [path.resolve().relative_to(MARKET.resolve()).as_posix() for path in list_files(feed)]
+    stated = [manifest[file] for file in files]
+    assert source.undated(now=NOW) == ()
+    assert rows == sum(int(row["rows"]) for row in stated)
+    assert math.isclose(volume, sum(Decimal(row["sum_volume_raw"]) for row in stated), rel_tol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["cn_tushare_by_day", "in_nse_secfull_by_day", "cn_baostock"])
+def test_genuine_bars_break_no_rule_that_rejects(name: str) -> None:
+    feed = FEEDS[name]
+    rules = daily_bars_contract(feed).rules
+
+    for path in list_files(feed):
+        for batch in batches_of(feed, path):
+            broken = {
+                rule.name: pc.sum(rule.broken(batch.rows)).as_py() or 0
+                for rule in rules
+                if rule.severity is Severity.REJECT
+            }
+            assert sum(broken.values()) == 0, (path.name, broken)
+
+
+def test_adjusted_prices_declared_as_raw_are_found_out_on_every_day() -> None:
+    feed = FEEDS["cn_tushare_by_day"].model_copy(update={"prices": Adjustment.RAW})
+    (rule,) = (r for r in daily_bars_contract(feed).rules if r.name == "vwap_outside_range")
+    assert rule.window_limit_ratio is not None
+
+    for path in list_files(feed):
+        for batch in batches_of(feed, path):
+            ratio = (pc.sum(rule.broken(batch.rows)).as_py() or 0) / batch.rows.num_rows
+            assert ratio > rule.window_limit_ratio, path.name

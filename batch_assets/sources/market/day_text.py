@@ -12,7 +12,7 @@ def describe_day(reason: DayReason, feed: Feed, day: date, calendar_name: str) -
     ready_at = feed.ready_on(day).isoformat(timespec="minutes")
     texts = {
         DayReason.ROWS_FOUND: f"{day} has rows to load.",
-        DayReason.NOT_A_SESSION_BUT_ROWS: (
+        DayReason.ROWS_ON_CLOSED_DAY: (
             f"{day} is closed by {calendar_name}, but {where} has rows; they are loaded. "
             "Correct the calendar with calendar_file, or remove the file."
         ),

@@ -3,7 +3,9 @@
 The layout on disk is in index_store.py.
 """
 
+import logging
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -37,8 +39,10 @@ from batch_assets.sources.market.parse import BarParser
 from batch_assets.sources.market.readers import mapping_fingerprint, read_tables
 from batch_assets.sources.market.spellings import Spellings
 
+_log = logging.getLogger(__name__)
+
 # Sorting a run needs about three times its size.
-RUN_BYTES = 48 * 1024 * 1024
+RUN_BYTES = 32 * 1024 * 1024
 # A file system may keep times in steps of up to 2 seconds (FAT): a file as young as its index
 # can have changed since without a trace, so its content is hashed once more.
 _YOUNG_NS = 2_000_000_000
@@ -75,6 +79,15 @@ def update_index(folder: Path, feed: Feed, *, now: datetime) -> Manifest:
         updated = _apply(folder, feed, manifest, plan, now_ns)
         if updated != manifest:
             write_manifest(folder, updated)
+            _log.info(
+                "index of files brought up to date",
+                extra={
+                    "feed": feed.name,
+                    "files": len(updated.files),
+                    "files_read": len(plan.to_read),
+                    "days": len(updated.days),
+                },
+            )
     return updated
 
 
@@ -129,6 +142,8 @@ def _apply(folder: Path, feed: Feed, old: Manifest, plan: _Plan, now_ns: int) ->
     for path, identity in plan.to_read:
         files[identity.name] = writer.add(path, identity, now_ns)
     writer.flush()
+    if writer.notes:
+        _log.info("values adapted", extra={"feed": feed.name, "counts": dict(writer.notes)})
     stale = touched_days(run for run in old.runs if not set(run.file_ids) <= live)
     updated = Manifest(files, [*runs, *writer.runs], dict(old.days), writer.next_id)
     return _rehash(folder, feed, updated, stale | touched_days(writer.runs))
@@ -170,6 +185,11 @@ class _RunWriter:
 
     def __post_init__(self) -> None:
         self._parser = BarParser(self.feed, Spellings(self.feed))
+
+    @property
+    def notes(self) -> Counter[str]:
+        """What happened to values without costing the row, counted by rule."""
+        return self._parser.notes
 
     def add(self, path: Path, identity: FileIdentity, now_ns: int) -> IndexedFile:
         """Read one file; one that cannot be read is remembered with its error."""

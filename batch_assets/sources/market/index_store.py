@@ -8,6 +8,7 @@ update writes what changed, and nothing is ever merged in memory. index_build.py
 
 import hashlib
 import json
+import mmap
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,6 +41,8 @@ REJECTED_SCHEMA = pa.schema(
 )
 FORMAT_VERSION = 1
 _MANIFEST = "manifest.json"
+# Mapped pages count as memory of the process: without this a walk over all days holds the index.
+_RELEASE_EVERY_DAYS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +156,8 @@ class IndexReader:
         self.last_day = max(manifest.days, default="")
         self._folder = folder
         self._live = pa.array(sorted(self.names), pa.int32())
-        self._maps: dict[str, pa.RecordBatch] = {}
+        self._maps: dict[str, _MappedBatch] = {}
+        self._days_read = 0
 
     def read_day(self, day: date) -> pa.RecordBatch:
         """Live rows of a day, INDEX_SCHEMA, ordered by symbol, file and row.
@@ -162,6 +166,10 @@ class IndexReader:
             FileNotFoundError: A newer manifest has replaced this one.
         """
         key = day.isoformat()
+        self._days_read += 1
+        if self._days_read % _RELEASE_EVERY_DAYS == 0:
+            for mapped in self._maps.values():
+                mapped.release()
         pieces = []
         for run in self.manifest.runs:
             if key not in run.days:
@@ -171,11 +179,11 @@ class IndexReader:
             if not self.names.keys() >= set(run.file_ids):
                 piece = piece.filter(pc.is_in(piece.column("file_id"), value_set=self._live))
             pieces.append(piece)
-        rows = pa.concat_batches(pieces) if pieces else _no_rows()
-        if len(pieces) < 2:  # runs are sorted
-            return rows
+        if len(pieces) == 1:  # runs are sorted
+            return pieces[0]
         by = [(name, "ascending") for name in ("symbol", "file_id", "row")]
-        return rows.take(pc.sort_indices(rows, sort_keys=by))
+        rows = pa.Table.from_batches(pieces, INDEX_SCHEMA).sort_by(by).combine_chunks()
+        return rows.to_batches()[0] if rows.num_rows else _no_rows()
 
     def read_rejected(self, day: date | None) -> list[RejectedRow]:
         """Live rejected rows of a day, or those without a day, ordered by file and row.
@@ -199,9 +207,22 @@ class IndexReader:
 
     def _map(self, name: str) -> pa.RecordBatch:
         if name not in self._maps:
-            mapped = pa.memory_map(str(self._folder / name))
-            self._maps[name] = pa.ipc.open_file(mapped).get_batch(0)
-        return self._maps[name]
+            self._maps[name] = _MappedBatch(self._folder / name)
+        return self._maps[name].batch
+
+
+class _MappedBatch:
+    """The one batch of an Arrow file, in a memory map that can give its pages back."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as stream:
+            self._pages = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        self.batch = pa.ipc.open_file(pa.py_buffer(self._pages)).get_batch(0)
+
+    def release(self) -> None:
+        """Forget the pages read so far; slices in use fetch theirs again from the file."""
+        if hasattr(self._pages, "madvise"):  # not on Windows
+            self._pages.madvise(mmap.MADV_DONTNEED)
 
 
 def _no_rows() -> pa.RecordBatch:

@@ -32,7 +32,7 @@ class DayReason(StrEnum):
     """Why a day is in its state; the closed set shown in ledgers."""
 
     ROWS_FOUND = "rows_found"
-    NOT_A_SESSION_BUT_ROWS = "rows_on_a_closed_day"
+    ROWS_ON_CLOSED_DAY = "rows_on_a_closed_day"
     NOT_A_SESSION = "not_a_session"
     BEFORE_FIRST_DAY = "before_first_day"
     BEFORE_CLOSE = "before_close"
@@ -106,7 +106,7 @@ def evaluate_day(facts: DayFacts) -> DayVerdict:
 
 def _evaluate_with_rows(facts: DayFacts) -> DayVerdict:
     if facts.is_session is False:
-        return DayVerdict(DayState.READY, DayReason.NOT_A_SESSION_BUT_ROWS, is_warning=True)
+        return DayVerdict(DayState.READY, DayReason.ROWS_ON_CLOSED_DAY, is_warning=True)
     if not facts.is_closed:
         # A file written during the session is not the day yet.
         return DayVerdict(DayState.NOT_READY, DayReason.BEFORE_CLOSE, is_retryable=True)

@@ -19,8 +19,9 @@ def apply_status(
     """Add the column `status`, and clean what suspended rows say in place of nothing.
 
     A row is suspended where the feed's status column says so, or where all four prices and the
-    volume are zero. Its prices become null and its volume 0; pre_close stays. A row of volume 0
-    did not trade and keeps the prices the vendor states.
+    volume are zero. Its open, high and low become null and its volume 0; the close that a vendor
+    carries over stays, a zero in its place becomes null. A row of volume 0 did not trade and
+    keeps the prices the vendor states.
 
     Args:
         columns: Typed columns; changed.
@@ -45,8 +46,11 @@ def _apply(columns: dict[str, pa.Array], status_text: pa.Array | None, feed: Fee
     if status_text is not None and feed.suspended_values:
         said = pc.is_in(status_text, value_set=pa.array(feed.suspended_values, pa.string()))
         suspended = pc.or_(suspended, pc.fill_null(said, False))
-    for name in _BAR:
+    for name in ("open", "high", "low"):
         columns[name] = _null_where(suspended, columns[name])
+    close = columns["close"]
+    has_none = pc.and_(suspended, pc.fill_null(pc.equal(close, pa.scalar(0)), False))
+    columns["close"] = _null_where(has_none, close)
     zero = pa.scalar(Decimal(0), volume.type)
     columns["volume"] = pc.if_else(suspended, zero, volume)
     columns["status"] = pc.if_else(suspended, SUSPENDED, pc.if_else(no_volume, NO_TRADE, TRADED))

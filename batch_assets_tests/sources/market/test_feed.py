@@ -1,14 +1,18 @@
+import re
+import tomllib
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from batch_assets.contracts.rules import Severity
 from batch_assets.errors import ConfigurationError
-from batch_assets.settings import load_settings
-from batch_assets.sources.market.feed import FileFormat, build_feeds, file_format
+from batch_assets.settings import DatabaseSettings, LoadingSettings, load_settings
+from batch_assets.sources.market.feed import Feed, FileFormat, build_feeds, file_format
+from batch_assets.sources.market.symbols import SymbolRule
 from batch_assets_tests.sources.market.conftest import FeedMaker
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -114,3 +118,25 @@ def test_the_shipped_configuration_has_the_examples_as_default_feed() -> None:
 
     assert next(iter(feeds)) == "examples"
     assert feeds["examples"].folder == PROJECT / "examples" / "market" / "cn_by_day"
+
+
+@pytest.mark.parametrize(
+    "model", [Feed, SymbolRule, DatabaseSettings, LoadingSettings], ids=lambda model: model.__name__
+)
+def test_every_setting_stands_in_the_shipped_configuration(model: type[BaseModel]) -> None:
+    text = (PROJECT / "batch_assets.toml").read_text("utf-8")
+    by_table_name = {"name", "columns", "symbol"}  # these are the names of tables
+
+    stated = set(re.findall(r"^(?:# )?(\w+) = ", text, re.MULTILINE))
+
+    assert set(model.model_fields) - by_table_name <= stated
+
+
+def test_the_commented_example_of_a_feed_is_valid(tmp_path: Path) -> None:
+    text = (PROJECT / "batch_assets.toml").read_text("utf-8")
+    example = text[text.index("# [market.feeds.my_feed]") :]
+    plain = re.sub(r"^# ?", "", example, flags=re.MULTILINE)
+
+    feeds = build_feeds(tomllib.loads(plain)["market"], tmp_path)
+
+    assert feeds["my_feed"].symbol.value == "AAPL"

@@ -17,7 +17,6 @@ import pytest
 
 from batch_assets.contracts.batch import SourceBatch
 from batch_assets.contracts.rules import Severity
-from batch_assets.sources.market.columns import fold
 from batch_assets.sources.market.containers import identify
 from batch_assets.sources.market.contract import daily_bars_contract
 from batch_assets.sources.market.feed import Adjustment, Feed, build_feeds
@@ -59,22 +58,6 @@ class Totals:
         self.zero_volume_rows += pc.sum(pc.equal(rows["volume"], 0)).as_py() or 0
         self.volume += (pc.sum(rows["volume"]).as_py() or 0) / feed.volume_scale
         self.close += (pc.sum(rows["close"]).as_py() or 0) / feed.price_scale
-        self.close += stated_close_of_suspended(batch)
-
-
-def stated_close_of_suspended(batch: SourceBatch) -> Decimal:
-    """What the file says as close where we store none."""
-    suspended = pc.indices_nonzero(pc.equal(batch.rows["status"], "suspended")).to_pylist()
-    names = {"close", "收盘价"}
-    return sum(
-        (
-            Decimal(value)
-            for original in batch.originals(suspended)
-            for name, value in original.items()
-            if fold(name) in names and value
-        ),
-        Decimal(0),
-    )
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,18 @@
+"""`python -m benchmarks <what>`: measure against public tools, print a table, write JSON."""
+
+import argparse
+
+from benchmarks import load
+
+
+def main() -> None:
+    """Run one benchmark."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    subcommands = parser.add_subparsers(required=True, metavar="WHAT")
+    load.add_command(subcommands)
+    arguments = parser.parse_args()
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""A fresh process that does one piece of work and prints what it took, as one line of JSON.
+
+`python -m benchmarks.child memory|dagster`, the work described as JSON on standard input.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from batch_assets.postgres.connect import connect
+from benchmarks.core_load import load_days
+from benchmarks.market_year import DayFiles
+from benchmarks.measure import peak_memory_mb
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def run_child(work: str, files: DayFiles, cache_dir: Path, url: str, **more: object) -> Any:
+    """Run work in a fresh interpreter and return what it prints.
+
+    Raises:
+        CalledProcessError: It failed; what it said is on standard error.
+    """
+    described = {
+        "folder": str(files.folder), "days": [day.isoformat() for day in files.days],
+        "row_count": files.row_count, "cache_dir": str(cache_dir), "url": url, **more,
+    }  # fmt: skip
+    result = subprocess.run(
+        [sys.executable, "-m", "benchmarks.child", work],
+        input=json.dumps(described),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        cwd=_ROOT,
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+    )
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def measure_memory(described: Mapping[str, Any]) -> dict[str, float]:
+    """Load all days and tell the peak of resident memory."""
+    files = files_of(described)
+    load_days(
+        lambda: connect(described["url"], application_name="batch_assets benchmark"),
+        files.feed(),
+        Path(described["cache_dir"]),
+        files.days,
+    )
+    return {"peak_memory_mb": peak_memory_mb()}
+
+
+def files_of(described: Mapping[str, Any]) -> DayFiles:
+    """The day files of a description."""
+    days = tuple(date.fromisoformat(day) for day in described["days"])
+    return DayFiles(Path(described["folder"]), days, described["row_count"])
+
+
+def main() -> None:
+    """Do what the first argument names."""
+    described = json.load(sys.stdin)
+    if sys.argv[1] == "dagster":
+        # Imported here: Dagster would count as memory of the core.
+        from benchmarks.dagster_range import measure_dagster
+
+        print(json.dumps(measure_dagster(described)))
+    else:
+        print(json.dumps(measure_memory(described)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""What Dagster adds to each day of a range run, over the core alone."""
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from batch_assets.postgres.connect import connect
+from batch_assets.settings import shipped_path
+from benchmarks.child import files_of
+from benchmarks.core_load import load_days
+from benchmarks.market_year import DayFiles
+from benchmarks.measure import Sample, peak_memory_mb
+from benchmarks.server import empty_tables
+
+_CONFIG = """
+[dagster]
+first_day = 2023-01-01
+
+[market.feeds.benchmark]
+folder = "{folder}"
+layout = "by_day"
+files = "{{date}}.csv"
+calendar = "{calendar}"
+symbol = {{ style = "cn" }}
+max_partitions_per_run = 1000
+"""
+
+
+def measure_dagster(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Load the same days with and without Dagster, in turn, in this process.
+
+    Returns:
+        `dagster_ms_per_partition`: (range run - core alone) / days, the median of the pairs.
+        `dagster_startup_seconds`: imports, definitions and instance, once for each process.
+    """
+    files, url = files_of(described), described["url"]
+    cache_dir = Path(described["cache_dir"])
+    home = _write_home(Path(described["home"]), files, cache_dir, url)
+    started = time.perf_counter()
+    import dagster as dg
+
+    from batch_assets.definitions import build_definitions
+
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        job = build_definitions().resolve_job_def("market_sync")
+        startup_seconds = time.perf_counter() - started
+        # The first run of a process imports the rest of Dagster and plans the job: start-up too.
+        first = _time_range(job, instance, files, days=1)
+        connecting = lambda: connect(url, application_name="batch_assets benchmark")  # noqa: E731
+        with closing(connect(url, application_name="benchmark", autocommit=True)) as conn:
+            extra_ms, runs, cores = [], [], []
+            for _ in range(described["repetitions"]):
+                _prepare(conn)
+                began = time.perf_counter()
+                load_days(connecting, files.feed(), cache_dir, files.days)
+                cores.append(time.perf_counter() - began)
+                _prepare(conn)
+                runs.append(_time_range(job, instance, files, days=len(files.days)))
+                extra_ms.append(1000 * (runs[-1] - cores[-1]) / len(files.days))
+    return {
+        "dagster_ms_per_partition": Sample.of(extra_ms).median,
+        "dagster_ms_per_partition_spread": Sample.of(extra_ms).spread,
+        "dagster_partitions": len(files.days),
+        "dagster_startup_seconds": startup_seconds + first,
+        "dagster_range_seconds": Sample.of(runs).median,
+        "dagster_core_seconds": Sample.of(cores).median,
+        "dagster_version": dg.__version__,
+        "dagster_peak_memory_mb": peak_memory_mb(),
+    }
+
+
+def _prepare(conn: psycopg.Connection) -> None:
+    empty_tables(conn)
+    conn.execute("CHECKPOINT")
+
+
+def _write_home(home: Path, files: DayFiles, cache_dir: Path, url: str) -> Path:
+    """A folder with configuration and instance, and an environment that points to it."""
+    home.mkdir(parents=True)
+    shutil.copy(shipped_path("dagster.yaml"), home / "dagster.yaml")
+    # Sessions are computed already; the state folder's cache is found under the same name.
+    shutil.copytree(cache_dir, home / "cache", dirs_exist_ok=True)
+    config = home / "batch_assets.toml"
+    config.write_text(_CONFIG.format(folder=files.folder, calendar=files.calendar))
+    os.environ.update(
+        BATCH_ASSETS_CONFIG=str(config),
+        BATCH_ASSETS_HOME=str(home),
+        BATCH_ASSETS_DATABASE_URL=url,
+        DAGSTER_HOME=str(home),
+    )
+    return home
+
+
+def _time_range(job: Any, instance: Any, files: DayFiles, *, days: int) -> float:
+    tags = {
+        "dagster/asset_partition_range_start": files.days[0].isoformat(),
+        "dagster/asset_partition_range_end": files.days[days - 1].isoformat(),
+    }
+    started = time.perf_counter()
+    job.execute_in_process(instance=instance, tags=tags)
+    return time.perf_counter() - started

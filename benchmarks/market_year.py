@@ -1,0 +1,156 @@
+"""One year of a market as day files, the same rows on every machine.
+
+Files are what a data vendor delivers: a header, plain decimals, shares and currency units, so
+that `psql \\copy` loads them as they are. Integers only, no libm: nothing depends on the machine.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from batch_assets.sources.market.calendar import open_calendar
+from batch_assets.sources.market.feed import Adjustment, Feed, Layout
+from batch_assets.sources.market.symbols import SymbolRule
+
+FIRST_DAY = date(2023, 1, 1)
+COLUMNS = (
+    "symbol", "trade_date", "open", "high", "low", "close", "pre_close", "volume", "amount",
+)  # fmt: skip
+VOLUME_COLUMN = COLUMNS.index("volume")
+
+# Of 1,000 listings this many do not trade on a given day: volume 0, prices of the day before.
+_IDLE_PER_MILLE = 3
+_SEED = 20_230_103
+
+
+@dataclass(frozen=True, slots=True)
+class DayFiles:
+    """Day files of one market and how they are read.
+
+    Attributes:
+        folder: Where they are, `YYYY-MM-DD.csv` each.
+        days: Trade dates, oldest first.
+        row_count: Rows of all files.
+        calendar: Name of the exchange's calendar.
+        prices: How prices are adjusted.
+    """
+
+    folder: Path
+    days: tuple[date, ...]
+    row_count: int
+    calendar: str = "XSHG"
+    prices: Adjustment = Adjustment.RAW
+
+    def file_of(self, day: date) -> Path:
+        """The file of one day."""
+        return self.folder / f"{day.isoformat()}.csv"
+
+    def feed(self, name: str = "benchmark") -> Feed:
+        """The files as a feed."""
+        return Feed(
+            name=name,
+            folder=self.folder,
+            files="{date}.csv",
+            layout=Layout.BY_DAY,
+            symbol=SymbolRule(style="cn"),
+            calendar=self.calendar,
+            prices=self.prices,
+        )
+
+
+def write_year(folder: Path, cache_dir: Path, *, symbols: int, sessions: int) -> DayFiles:
+    """Write the day files of a market of `symbols` listings."""
+    folder.mkdir(parents=True)
+    days = _first_sessions(sessions, cache_dir)
+    for day, table in zip(days, _iter_days(days, symbols), strict=True):
+        pa_csv.write_csv(
+            table, folder / f"{day.isoformat()}.csv", pa_csv.WriteOptions(quoting_style="none")
+        )
+    return DayFiles(folder, days, symbols * sessions)
+
+
+def write_reordered(files: DayFiles, folder: Path) -> DayFiles:
+    """The same rows in the opposite order: other bytes, equal content."""
+    return _rewrite(files, folder, lambda _, lines: lines[::-1])
+
+
+def write_changed(files: DayFiles, folder: Path, *, ratio: float) -> tuple[DayFiles, int]:
+    """The same files with `ratio` of the rows changed, spread over every day.
+
+    Returns:
+        The files, and the number of rows changed.
+    """
+    step = round(1 / ratio)
+    changed = 0
+
+    def change(number: int, lines: list[bytes]) -> list[bytes]:
+        nonlocal changed
+        # Another row each day, or one symbol would change all year and the others never.
+        for index in range(number % step, len(lines), step):
+            cells = lines[index].split(b",")
+            volume = cells[VOLUME_COLUMN]
+            cells[VOLUME_COLUMN] = b"100" if volume == b"0" else b"1" + volume
+            lines[index] = b",".join(cells)
+            changed += 1
+        return lines
+
+    return _rewrite(files, folder, change), changed
+
+
+def _rewrite(
+    files: DayFiles, folder: Path, change: Callable[[int, list[bytes]], list[bytes]]
+) -> DayFiles:
+    folder.mkdir(parents=True)
+    for number, day in enumerate(files.days):
+        header, *lines = files.file_of(day).read_bytes().splitlines()
+        text = b"\n".join([header, *change(number, lines), b""])
+        (folder / f"{day.isoformat()}.csv").write_bytes(text)
+    return DayFiles(folder, files.days, files.row_count, files.calendar, files.prices)
+
+
+def _first_sessions(count: int, cache_dir: Path) -> tuple[date, ...]:
+    calendar = open_calendar("XSHG", cache_dir, today=FIRST_DAY)
+    return tuple(sorted(day for day in calendar.sessions if day >= FIRST_DAY)[:count])
+
+
+def _symbols(count: int) -> list[str]:
+    """Canonical symbols in the order vendors list them: by code."""
+    shenzhen = [f"{code:06d}.SZ" for code in range(1, 1 + (count + 1) // 2)]
+    return shenzhen + [f"{600_000 + code}.SH" for code in range(count // 2)]
+
+
+def _iter_days(days: Sequence[date], count: int) -> Iterator[pa.Table]:
+    rng = np.random.default_rng(_SEED)
+    symbols = pa.array(_symbols(count))
+    close = rng.integers(200, 30_000, count)
+    for day in days:
+        previous, close = close, close + close * rng.integers(-400, 401, count) // 10_000
+        close = np.maximum(close, 100)
+        opened = previous + previous * rng.integers(-150, 151, count) // 10_000
+        idle = rng.integers(0, 1_000, count) < _IDLE_PER_MILLE
+        close, opened = np.where(idle, previous, close), np.where(idle, previous, opened)
+        spread = np.where(idle, 0, close * rng.integers(0, 200, count) // 10_000)
+        high = np.maximum(opened, close) + spread
+        low = np.minimum(opened, close) - spread
+        volume = np.where(idle, 0, rng.integers(1, 500_000, count) * 100)
+        amount = volume * ((high + low) // 2)
+        hundredths = (opened, high, low, close, previous)
+        columns = [
+            symbols,
+            pa.repeat(pa.scalar(day), count),
+            *(_hundredths(values) for values in hundredths),
+            pa.array(volume),
+            _hundredths(amount),
+        ]
+        yield pa.table(columns, names=list(COLUMNS))
+
+
+def _hundredths(values: np.ndarray) -> pa.Array:
+    """Integers as decimals with two places."""
+    whole = pa.array(values, pa.int64()).cast(pa.decimal128(19, 0))
+    return pa.Array.from_buffers(pa.decimal128(19, 2), len(whole), whole.buffers())

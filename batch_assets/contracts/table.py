@@ -13,7 +13,8 @@ from batch_assets.contracts.rules import RowRule
 class Disposition(StrEnum):
     """How rows meet the rows already there.
 
-    APPEND adds rows whose key is absent. MERGE adds and changes, and never deletes.
+    APPEND adds rows whose key is absent; where the key is there, the stored row stays and counts
+    as unchanged, whatever its values. MERGE adds and changes, and never deletes.
     REPLACE makes the window exactly what the source says, deleting what it no longer has.
     """
 

@@ -18,7 +18,7 @@ from batch_assets.errors import LedgerImbalance
 from batch_assets.loading.copy import copy_batches
 from batch_assets.loading.loads import LoadContext
 from batch_assets.loading.prepare import WindowSource
-from batch_assets.loading.publish import Target, prefixed
+from batch_assets.loading.publish import Target, forbid_nested_loops, prefixed
 from batch_assets.postgres.names import column_list
 from batch_assets.postgres.sql_files import read_query
 
@@ -121,6 +121,7 @@ class StagingTable:
         Returns:
             Equal copies removed, and the rows whose key stands for different values.
         """
+        forbid_nested_loops(conn)
         contract = self.target.contract
         values = [name for name in contract.columns.names if name not in contract.key]
         parts = {

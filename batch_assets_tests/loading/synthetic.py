@@ -46,7 +46,7 @@ Row = tuple[str, str | None, str | None]
 def create_table(url: str) -> None:
     with connect(url, application_name="test", autocommit=True) as conn:
         conn.execute(
-            "CREATE TABLE public.prices (source text NOT NULL, symbol text COLLATE \"C\" NOT NULL,"
+            'CREATE TABLE public.prices (source text NOT NULL, symbol text COLLATE "C" NOT NULL,'
             " day date NOT NULL, price numeric(20, 6), note text, revision integer NOT NULL"
             " DEFAULT 1, load_id bigint NOT NULL, PRIMARY KEY (source, day, symbol))"
         )

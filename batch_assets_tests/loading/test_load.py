@@ -18,7 +18,6 @@ from batch_assets.loading.prepare import RejectLimit, WindowSource
 from batch_assets.loading.report import LoadState, PublishPath, RecognisedBy
 from batch_assets_tests.loading.synthetic import (
     CONTRACT,
-    DAY,
     connector,
     create_table,
     days,
@@ -80,9 +79,7 @@ def test_only_the_difference_is_written_and_revisions_rise(database: str) -> Non
     load(database, source_of([("A", "1", None), ("B", "2", None)]))
     before = rows_of(database, "symbol, xmin")
 
-    [report] = load(
-        database, source_of([("A", "1", None), ("B", "2.5", None), ("C", "3", None)])
-    )
+    [report] = load(database, source_of([("A", "1", None), ("B", "2.5", None), ("C", "3", None)]))
 
     assert report.publish_path is PublishPath.MERGE
     assert report.recognised_by is RecognisedBy.DIFFERENCE
@@ -189,7 +186,13 @@ def test_too_many_rejects_fail_the_window_and_keep_every_dead_letter(database: s
 def test_equal_copies_count_as_duplicates_and_disagreeing_copies_are_rejected(
     database: str,
 ) -> None:
-    rows = [("A", "1", None), ("B", "2", None), ("A", "1", None), ("C", "3", None), ("C", "4", None)]
+    rows = [
+        ("A", "1", None),
+        ("B", "2", None),
+        ("A", "1", None),
+        ("C", "3", None),
+        ("C", "4", None),
+    ]
 
     [report] = load(database, source_of(rows), reject_limit=LENIENT)
 
@@ -206,9 +209,7 @@ def test_a_bad_window_fails_and_the_others_are_loaded(database: str) -> None:
 
     broken = WindowSource(source_of([], second).window, "2024-10-01.csv", None, unreadable)
 
-    reports = load(
-        database, source_of(many_rows(3), first), broken, source_of(many_rows(4), third)
-    )
+    reports = load(database, source_of(many_rows(3), first), broken, source_of(many_rows(4), third))
 
     outcome = {report.window.key: report.state.value for report in reports}
     assert outcome == {"2024-09-30": "success", "2024-10-01": "failed", "2024-10-02": "success"}
@@ -264,7 +265,9 @@ def test_a_window_held_by_somebody_else_is_reported_with_the_holder(database: st
 
 
 def test_a_contract_the_table_does_not_keep_is_refused_before_reading(database: str) -> None:
-    columns = pa.schema([*[f for f in CONTRACT.columns if f.name != "price"], ("price", pa.int64())])
+    columns = pa.schema(
+        [*[f for f in CONTRACT.columns if f.name != "price"], ("price", pa.int64())]
+    )
 
     with pytest.raises(SchemaMismatch, match=r"'price' is int64 .* and numeric\(20,6\)"):
         load(database, source_of([("A", "1", None)]), contract=replace(CONTRACT, columns=columns))

@@ -1,4 +1,4 @@
--- Staged rows that the target already has, value by value.
+-- Staged rows that the target already has: value by value, or by key for contracts that append.
 SELECT s.load_id, count(*)
 FROM {staging} AS s
 JOIN {target} AS t ON {key_match}

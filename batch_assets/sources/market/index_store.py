@@ -11,12 +11,13 @@ import json
 import mmap
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -231,17 +232,33 @@ def _no_rows() -> pa.RecordBatch:
 
 def hash_day(rows: pa.RecordBatch, rejected: Sequence[RejectedRow], fingerprint: str) -> str:
     """Identity of a day's rows under a mapping, whatever runs they lie in."""
-    digest = hashlib.sha256(f"{fingerprint}\n".encode())
-    columns = dict(zip(INDEX_SCHEMA.names[:-2], rows.columns, strict=False))
-    for name, values in list(columns.items()):
+    digest = hashlib.sha256(f"{fingerprint}\n{rows.num_rows}\n".encode())
+    for name, values in zip(INDEX_SCHEMA.names[:-2], rows.columns, strict=False):
+        digest.update(f"{name} {values.type} {values.null_count}\n".encode())
         if values.null_count:
+            digest.update(pc.is_null(values).to_numpy(zero_copy_only=False).tobytes())
             # What lies under a null is not defined, so it is replaced before it is hashed.
-            columns[name] = pc.fill_null(values, pa.scalar(_zero(values.type), values.type))
-            columns[f"{name} is valid"] = pc.is_valid(values)
-    digest.update(pa.record_batch(columns).serialize())
+            values = pc.fill_null(values, pa.scalar(_zero(values.type), values.type))
+        for piece in _bytes_of(values):
+            digest.update(piece)
     for row in rejected:
         digest.update(encode_payload(row).encode())
     return digest.hexdigest()
+
+
+def _bytes_of(values: pa.Array) -> Iterator[bytes]:
+    """The bytes of the values alone, whatever buffer they are a slice of."""
+    if not len(values):
+        return  # its buffers may be absent
+    start, end = values.offset, values.offset + len(values)
+    _, content, *text = values.buffers()
+    if text:
+        offsets = np.frombuffer(content, np.int32)[start : end + 1]
+        yield (offsets - offsets[0]).tobytes()
+        yield bytes(text[0][int(offsets[0]) : int(offsets[-1])])
+    else:
+        width = values.type.bit_width // 8
+        yield bytes(content[start * width : end * width])
 
 
 def _zero(type_: pa.DataType) -> Any:

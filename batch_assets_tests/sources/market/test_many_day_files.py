@@ -181,6 +181,17 @@ def test_bad_rows_belong_to_their_day_and_undated_ones_are_not_lost(
     ]
 
 
+def test_a_folder_with_nothing_but_bad_rows_loses_none(
+    folder: Path, feed: Feed, cache: Path
+) -> None:
+    (folder / "600000.SH.csv").write_bytes(text_of(bar("2024-09-25", "600000.SH", close="x")))
+    source = open_feed(feed, cache)
+
+    (batch,) = source.open_day(DAYS[0], now=NOW).read()
+
+    assert (batch.read_rows, batch.rows.num_rows, len(batch.rejected)) == (1, 0, 1)
+
+
 def test_one_unreadable_file_costs_no_other(folder: Path, feed: Feed, cache: Path) -> None:
     write_symbol(folder, "600000.SH")
     (folder / "broken.csv").write_bytes(b"<html>\n")

@@ -47,6 +47,8 @@ def launch_keeper(files: ServerFiles, linger_seconds: float) -> None:
     home = server_home(files)
     if home != files.control:
         make_folder(home, 0o711)
+        # For the person who finds the folder and wonders whose it is.
+        write_note(home / "owner.json", {"state_dir": str(files.control.parent)})
     data_dir = home / "data"
     initialise_data(files, data_dir, install_dir, owner)
     previous = read_plan(files)

@@ -14,6 +14,7 @@ import pytest
 
 from batch_assets.postgres import embedded
 from batch_assets.postgres.embedded_files import server_files
+from batch_assets.postgres.embedded_postmaster import is_alive
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -134,7 +135,4 @@ def kill_and_wait(pid: int | None) -> None:
     assert pid is not None
     process = psutil.Process(pid)
     os.kill(pid, signal.SIGKILL)
-    wait_until(
-        lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE,
-        f"process {pid} is gone",
-    )
+    wait_until(lambda: not is_alive(process), f"process {pid} is gone")

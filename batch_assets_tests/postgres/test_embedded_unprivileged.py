@@ -14,7 +14,7 @@ import pytest
 from batch_assets_tests.postgres.conftest import PROJECT
 
 # The stories in which root and others differ: owners, folders, sockets, signals.
-_STORIES = "share or killed or environment or open_to_other or 200 or removed or link or others_may"
+_STORIES = "share or killed or open_to_other or 200 or removed or deleted or link"
 
 
 @pytest.fixture

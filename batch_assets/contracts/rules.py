@@ -11,6 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 
+# One genuine exception among eight symbols is 12 %, and no sign of a wrong unit.
+WINDOW_LIMIT_ROWS = 3
+
+
 class Severity(StrEnum):
     """What breaking a rule costs a row."""
 
@@ -29,7 +33,9 @@ class RowRule:
         expected: What is allowed, in words.
         hint: What a person does about it.
         severity: REJECT keeps the row out; WARN stores it and counts it.
-        window_limit_ratio: Above this share of broken rows (0-1) the whole window fails.
+        window_limit_ratio: Above this share of broken rows (0-1) the whole window fails; fewer
+            than WINDOW_LIMIT_ROWS rows fail it only if they are all it has, since a share of a
+            handful says nothing.
     """
 
     name: str
@@ -39,6 +45,15 @@ class RowRule:
     hint: str = ""
     severity: Severity = Severity.REJECT
     window_limit_ratio: float | None = None
+
+
+def fails_window(rule: RowRule, broken_rows: int, read_rows: int) -> bool:
+    """Whether so many broken rows say that the window as a whole is wrong."""
+    return (
+        rule.window_limit_ratio is not None
+        and broken_rows > rule.window_limit_ratio * read_rows
+        and broken_rows >= min(WINDOW_LIMIT_ROWS, read_rows)
+    )
 
 
 def required(column: str, *, hint: str = "fill the cell in the source") -> RowRule:

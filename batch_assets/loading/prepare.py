@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from batch_assets.contracts.batch import RejectedRow, SourceBatch, Violation
-from batch_assets.contracts.rules import RowRule
+from batch_assets.contracts.rules import RowRule, fails_window
 from batch_assets.contracts.table import Scope, TableContract, Window
 from batch_assets.contracts.validate import ValidatedBatch, validate_batch
 from batch_assets.errors import BatchAssetsError, RejectLimitExceeded, WindowRuleBroken
@@ -285,7 +285,7 @@ def check_window_limits(
         reject_limit.check(resource, sum(reasons.values()), read, reasons)
     for rule in contract.rules:
         count = broken.get(rule.name, 0)
-        if rule.window_limit_ratio is None or count <= rule.window_limit_ratio * read:
+        if not fails_window(rule, count, read):
             continue
         raise WindowRuleBroken(
             f"{resource}: {count} of {read} rows break '{rule.name}' "

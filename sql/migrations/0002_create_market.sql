@@ -48,6 +48,6 @@ COMMENT ON COLUMN market.daily_bars.pre_close IS 'Previous close as the vendor s
 COMMENT ON COLUMN market.daily_bars.volume IS 'Shares or units traded; 0 when suspended.';
 COMMENT ON COLUMN market.daily_bars.amount IS 'Turnover in currency units, NULL where the vendor does not state it.';
 COMMENT ON COLUMN market.daily_bars.adjustment IS 'raw, qfq (forward-adjusted) or hfq (backward-adjusted), as the feed declares.';
-COMMENT ON COLUMN market.daily_bars.status IS 'traded, suspended (prices NULL) or no_trade.';
+COMMENT ON COLUMN market.daily_bars.status IS 'traded, suspended (open, high and low NULL; close as the vendor carries it over) or no_trade.';
 COMMENT ON COLUMN market.daily_bars.revision IS '1 when first loaded, raised by each later change of the row.';
 COMMENT ON COLUMN market.daily_bars.load_id IS 'ops.loads row that wrote this version.';

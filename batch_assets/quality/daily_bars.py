@@ -19,18 +19,63 @@ COMPLETENESS_DROP_ROWS = 20
 ERROR_RATE_WARN = 0.05
 ERROR_RATE_CRITICAL = 0.10
 
+# Days spelled out in one verdict; the figures count all of them.
+_LISTED_DAYS = 5
 
-def judge_ledger(conn: psycopg.Connection, load_ids: Sequence[int]) -> Verdict:
-    """Every row that was read is accounted for, and the target holds what the loads say."""
-    row = conn.execute(read_query("check_ledger"), {"load_ids": list(load_ids)}).fetchone()
-    unbalanced, off_target, loads, rows = row or (0, 0, 0, 0)
-    broken = unbalanced + off_target
+
+def judge_days(
+    days: int, *, failed: Sequence[str], unconfirmed: Sequence[str], not_ready: Sequence[str]
+) -> Verdict:
+    """Every day of a run was loaded, or is known to have no rows, or is not due yet.
+
+    Args:
+        days: Days the run was asked for.
+        failed: Keys of days that should have rows and were not loaded.
+        unconfirmed: Keys of days without rows, of which nobody knows whether that is right.
+        not_ready: Keys of days whose rows are not due yet.
+    """
+    level = Level.OK
+    if failed:
+        level = Level.ERROR
+    elif unconfirmed:
+        level = Level.WARN
+    named = {"failed": failed, "empty without confirmation": unconfirmed, "not ready": not_ready}
+    seen = [f"{len(keys)} {what} ({_listed(keys)})" for what, keys in named.items() if keys]
     return Verdict(
-        level=Level.ERROR if broken else Level.OK,
-        observed=f"{broken} of {loads} loads do not balance ({rows} rows read)",
+        level=level,
+        observed=f"{', '.join(seen) or 'none failed'} of {days} days",
+        expected="each day loaded, or known to have no session, or not due yet",
+        figures={
+            "days": days,
+            "days_failed": len(failed),
+            "days_unconfirmed_empty": len(unconfirmed),
+            "days_not_ready": len(not_ready),
+        },
+    )
+
+
+def judge_ledger(conn: psycopg.Connection, source: str, load_ids: Sequence[int]) -> Verdict:
+    """Every row that was read is accounted for, and the table holds what the loads left.
+
+    The table's rows are counted here, so rows that somebody removed or added by hand show.
+    """
+    row = conn.execute(
+        read_query("check_ledger"), {"source": source, "load_ids": list(load_ids)}
+    ).fetchone()
+    unbalanced, off_target, loads, rows = row or (0, [], 0, 0)
+    seen = [f"{unbalanced} of {loads} loads do not balance ({rows} rows read)"]
+    seen += [f"{source}: {_listed(off_target)}"] if off_target else []
+    return Verdict(
+        level=Level.ERROR if unbalanced or off_target else Level.OK,
+        observed="; ".join(seen),
         expected="read = inserted + updated + unchanged + duplicate + rejected + skipped, and "
-        "rows after = rows before + inserted - deleted",
-        figures={"loads": loads, "rows_read": rows, "unbalanced_loads": broken},
+        "the table has the rows that the last load of each day left",
+        figures={
+            "loads": loads,
+            "rows_read": rows,
+            "unbalanced_loads": unbalanced,
+            "days_off_the_ledger": len(off_target),
+        },
     )
 
 
@@ -62,10 +107,9 @@ def judge_completeness(conn: psycopg.Connection, scope: str, window_keys: Sequen
         if drop > max(COMPLETENESS_DROP_RATIO * (previous or 0), COMPLETENESS_DROP_ROWS):
             drops.append(f"{key}: {rows} rows after {previous} on {previous_key}")
         largest = max(largest, drop)
-    shown = "; ".join(drops[:5]) + (f" and {len(drops) - 5} more days" if len(drops) > 5 else "")
     return Verdict(
         level=Level.WARN if drops else Level.OK,
-        observed=shown or f"{len(window_keys)} days, largest drop {largest} rows",
+        observed=_listed(drops) or f"{len(window_keys)} days, largest drop {largest} rows",
         expected=f"a drop of at most {COMPLETENESS_DROP_RATIO:.1%} or {COMPLETENESS_DROP_ROWS} "
         "rows against the stored day before",
         figures={"days_with_a_drop": len(drops), "largest_drop_rows": largest},
@@ -105,3 +149,10 @@ def judge_freshness(conn: psycopg.Connection, source: str, newest_expected: date
         expected=f"{newest_expected}, the newest session that is due",
         figures={} if age_days is None else {"freshness_age_days": max(0, age_days)},
     )
+
+
+def _listed(texts: Sequence[str]) -> str:
+    """The first few, and how many more there are."""
+    shown = "; ".join(texts[:_LISTED_DAYS])
+    more = len(texts) - _LISTED_DAYS
+    return f"{shown} and {more} more" if more > 0 else shown

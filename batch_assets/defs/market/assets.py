@@ -9,7 +9,7 @@ import dagster as dg
 
 from batch_assets.defs.common.pools import POSTGRES_WRITE
 from batch_assets.defs.common.resources import ClockResource, PostgresCopyResource
-from batch_assets.defs.common.retries import RETRY_POLICY, translating_failures
+from batch_assets.defs.common.retries import translating_failures
 from batch_assets.defs.market.checks import build_check_specs, evaluate_run, failed_day_evaluation
 from batch_assets.defs.market.metadata import metadata_of, summary_of
 from batch_assets.ingest.market import DayReport, options_of, sync_days
@@ -55,7 +55,6 @@ def build_daily_bars(
         check_specs=build_check_specs(asset_key),
         # Each good day logs its own materialisation; a returned result would mark every day.
         output_required=False,
-        retry_policy=RETRY_POLICY,
         pool=POSTGRES_WRITE,
         group_name="market",
         owners=["team:data"],
@@ -71,8 +70,10 @@ def build_daily_bars(
         postgres: PostgresCopyResource,
         clock: ClockResource,
     ) -> Iterator[dg.AssetCheckResult]:
-        with translating_failures():
-            options = options_of(feed, settings.loading, run_id=context.run_id, force=config.force)
+        with translating_failures(context.op_execution_context.retry_number):
+            options = options_of(
+                feed, settings.loading, run_id=context.run.run_id, force=config.force
+            )
             days = [date.fromisoformat(key) for key in context.partition_keys]
             source = open_feed(feed, cache_dir_of(settings))
             reports = sync_days(

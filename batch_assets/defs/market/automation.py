@@ -15,13 +15,12 @@ AssetJob = Any
 """What define_asset_job returns; Dagster 1.13 does not export the class."""
 
 
-def build_sync_job(feed: Feed, partitions: dg.PartitionsDefinition[str], name: str) -> AssetJob:
+def build_sync_job(feed: Feed, name: str) -> AssetJob:
     """The job that loads one feed; its runs carry the feed's tag, which the queue limits."""
     key = asset_key_of(feed)
     return dg.define_asset_job(
         name=name,
         selection=dg.AssetSelection.assets(key) - dg.AssetSelection.checks(_freshness_key(key)),
-        partitions_def=partitions,
         tags={FEED_TAG: feed.name},
         description=f"Load daily bars of feed {feed.name} for a trade date or a range of them.",
         executor_def=dg.in_process_executor,

@@ -27,7 +27,7 @@ def build_market_definitions(
     parts = [_build_feed(feed, settings, partitions) for feed in feeds.values()]
     default = next(iter(feeds.values()), None)
     if default is not None:
-        job = build_sync_job(default, partitions, DEFAULT_JOB)
+        job = build_sync_job(default, DEFAULT_JOB)
         parts.append(dg.Definitions(jobs=[job]))
     return dg.Definitions.merge(*parts)
 
@@ -35,7 +35,7 @@ def build_market_definitions(
 def _build_feed(
     feed: Feed, settings: Settings, partitions: dg.PartitionsDefinition[str]
 ) -> dg.Definitions:
-    sync = build_sync_job(feed, partitions, f"market_sync_{feed.name}")
+    sync = build_sync_job(feed, f"market_sync_{feed.name}")
     freshness = build_freshness_job(feed)
     return dg.Definitions(
         assets=[build_daily_bars(feed, settings, partitions)],

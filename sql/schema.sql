@@ -203,6 +203,8 @@ CREATE UNIQUE INDEX dead_letters_open_once ON ops.dead_letters USING btree (targ
 CREATE INDEX loads_by_resource ON ops.loads USING btree (resource, load_id DESC);
 CREATE INDEX loads_running ON ops.loads USING btree (resource) WHERE (state = 'running'::text);
 
+CREATE INDEX loads_with_chunks ON ops.loads USING btree (target, scope, load_id DESC) WHERE (metrics ? 'last_chunk_rows'::text);
+
 COMMENT ON SCHEMA market IS 'Market data: daily bars, one row per source, symbol and trade date.';
 COMMENT ON SCHEMA ops IS 'Loads, windows, leases, checkpoints and dead letters of batch_assets.';
 COMMENT ON SCHEMA staging IS 'Persistent staging tables of loads in progress; safe to drop when no lease is held.';

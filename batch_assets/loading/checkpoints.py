@@ -22,7 +22,6 @@ class Progress:
 
     Attributes:
         chunk_no: Number of the last chunk, from 1; 0 before the first.
-        load_id: The load that staged the last chunk.
         position: Where the source continues; None at its beginning.
     """
 
@@ -32,7 +31,6 @@ class Progress:
     rejected: int = 0
     skipped: int = 0
     position: Position | None = None
-    load_id: int | None = None
     broken: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -50,11 +48,14 @@ def read_progress(conn: psycopg.Connection, context: LoadContext, source: Window
     ).fetchone()
     if row is None:
         return Progress()
-    chunk_no, staged, read, rejected, skipped, position, load_id, broken = row
+    chunk_no, staged, read, rejected, skipped, position, broken = row
+    if not position:
+        # A source that names no position can only be read from its beginning.
+        return Progress()
     total: Counter[str] = Counter()
     for counts in broken:
         total.update(counts)
-    return Progress(chunk_no, staged, read, rejected, skipped, position, load_id, total)
+    return Progress(chunk_no, staged, read, rejected, skipped, position, total)
 
 
 @dataclass(frozen=True, slots=True)

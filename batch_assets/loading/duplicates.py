@@ -75,12 +75,18 @@ def _is_strictly_increasing(rows: pa.RecordBatch, key: list[str]) -> bool:
 
 
 def _equals_previous(rows: pa.RecordBatch, names: list[str]) -> np.ndarray:
-    """For each row but the first, whether it equals the row before; NULL equals NULL."""
+    """For each row but the first, whether it equals the row before.
+
+    NULL equals NULL and NaN equals NaN, as they do where PostgreSQL compares rows.
+    """
     equal = np.ones(rows.num_rows - 1, dtype=bool)
     for name in names:
         column = rows.column(name)
         previous, current = column.slice(0, len(column) - 1), column.slice(1)
         both_null = pc.and_(pc.is_null(previous), pc.is_null(current))
         same = pc.or_(pc.fill_null(pc.equal(previous, current), False), both_null)
+        if pa.types.is_floating(column.type):
+            both_nan = pc.and_(pc.is_nan(previous), pc.is_nan(current))
+            same = pc.or_(same, pc.fill_null(both_nan, False))
         equal &= np.asarray(same)
     return equal

@@ -79,22 +79,17 @@ def release_leases(conn: psycopg.Connection, tokens: dict[str, int]) -> None:
     Raises:
         LeaseLost: A token is no longer the current one; the caller rolls back.
     """
-    found = conn.execute(
-        "DELETE FROM ops.leases "
-        "WHERE (resource, token) IN (SELECT * FROM unnest(%s::text[], %s::bigint[])) "
-        "RETURNING resource, token",
-        (list(tokens), list(tokens.values())),
-    ).fetchall()
+    found = conn.execute(read_query("release_leases"), _arrays(tokens)).fetchall()
     _refuse_missing(tokens, found)
 
 
 def drop_leases(conn: psycopg.Connection, tokens: dict[str, int]) -> None:
     """Give up what is still ours of these leases; what was taken over is not ours any more."""
-    conn.execute(
-        "DELETE FROM ops.leases "
-        "WHERE (resource, token) IN (SELECT * FROM unnest(%s::text[], %s::bigint[]))",
-        (list(tokens), list(tokens.values())),
-    )
+    conn.execute(read_query("release_leases"), _arrays(tokens))
+
+
+def _arrays(tokens: dict[str, int]) -> dict[str, list[str] | list[int]]:
+    return {"resources": list(tokens), "tokens": list(tokens.values())}
 
 
 def _backend_of(conn: psycopg.Connection) -> tuple[int, object]:
@@ -166,10 +161,8 @@ class Heartbeat:
         try:
             conn = conn or self.connect()
             conn.execute(
-                "UPDATE ops.leases SET heartbeat_at = clock_timestamp(), "
-                "expires_at = clock_timestamp() + make_interval(secs => %s) "
-                "WHERE (resource, token) IN (SELECT * FROM unnest(%s::text[], %s::bigint[]))",
-                (self.lease_seconds, list(tokens), list(tokens.values())),
+                read_query("renew_leases"),
+                {**_arrays(tokens), "lease_seconds": self.lease_seconds},
             )
             conn.commit()
         except (psycopg.Error, DatabaseUnavailable):

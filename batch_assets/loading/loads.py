@@ -113,6 +113,19 @@ def close_load(conn: psycopg.Connection, closing: Closing) -> None:
     Raises:
         LeaseLost: The row is no longer `running`: a later writer has taken the window over.
     """
+    if not close_running_load(conn, closing):
+        raise LeaseLost(
+            f"load {closing.load_id} is no longer running: another process took its window over; "
+            "nothing was published; the new holder's load is the one that counts"
+        )
+
+
+def close_running_load(conn: psycopg.Connection, closing: Closing) -> bool:
+    """Write the outcome of a load, unless a later writer has closed it already.
+
+    Returns:
+        Whether the load was still ours to close.
+    """
     error = closing.error
     cursor = conn.execute(
         read_query("close_load"),
@@ -132,11 +145,7 @@ def close_load(conn: psycopg.Connection, closing: Closing) -> None:
             "metrics": Jsonb(dict(closing.metrics)),
         },
     )
-    if cursor.rowcount != 1:
-        raise LeaseLost(
-            f"load {closing.load_id} is no longer running: another process took its window over; "
-            "nothing was published; the new holder's load is the one that counts"
-        )
+    return cursor.rowcount == 1
 
 
 def record_outcomes(

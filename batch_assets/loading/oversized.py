@@ -11,7 +11,7 @@ import psycopg
 
 from batch_assets.contracts.batch import RejectedRow
 from batch_assets.contracts.validate import ValidatedBatch, validate_batch
-from batch_assets.errors import BatchAssetsError
+from batch_assets.errors import BatchAssetsError, RejectLimitExceeded, WindowRuleBroken
 from batch_assets.execution.failpoints import reach
 from batch_assets.loading.checkpoints import (
     Chunk,
@@ -22,6 +22,7 @@ from batch_assets.loading.checkpoints import (
 )
 from batch_assets.loading.chunk_size import ChunkSize
 from batch_assets.loading.dead_letters import supersede_dead_letters, write_dead_letters
+from batch_assets.loading.failures import Failure, close_failed
 from batch_assets.loading.leases import release_leases, require_leases
 from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.loads import Closing, close_load
@@ -41,6 +42,7 @@ from batch_assets.loading.report import (
 )
 from batch_assets.loading.staging import StagingTable
 from batch_assets.loading.windows import count_windows, save_window
+from batch_assets.postgres.sql_files import read_query
 
 if TYPE_CHECKING:
     from batch_assets.loading.publisher import Publisher
@@ -57,6 +59,7 @@ class OversizedLoad:
     chunk_size: ChunkSize
     table: StagingTable = field(init=False)
     quoted: list[RejectedRow] = field(default_factory=list)
+    progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
         publisher = self.publisher
@@ -74,38 +77,42 @@ class OversizedLoad:
             BatchAssetsError: The caller closes the load; staged chunks stay for the next try.
         """
         started = time.perf_counter()
-        progress = self._stage(self._resume())
+        self._resume()
+        self._stage()
         staged_at = time.perf_counter()
-        report = self._publish(progress)
+        report = self._publish(self.progress)
         seconds = {"stage": staged_at - started, "publish": time.perf_counter() - staged_at}
         return replace(report, seconds=seconds)
 
-    def _resume(self) -> Progress:
+    def _resume(self) -> None:
         """Continue an earlier load of the same source, or begin with an empty table."""
         context = self.publisher.context
         progress = read_progress(self.conn, context, self.source)
         force = self.publisher.options.force
         if progress.chunk_no and self.table.exists(self.conn) and not force:
             self.table.check_count(self.conn, progress.staged)
-            # Dead letters of the chunks that are already staged belong to this load now.
+            window = self.source.window
             self.conn.execute(
-                "UPDATE ops.dead_letters SET load_id = %s WHERE load_id = %s AND state = 'open'",
-                (self.load_id, progress.load_id),
+                read_query("adopt_dead_letters"),
+                {
+                    **context.common(),
+                    "window_key": window.key,
+                    "resource": context.resource(window),
+                    "load_id": self.load_id,
+                },
             )
+            self.progress = progress
         else:
             clear_checkpoints(self.conn, context, self.source)
             self.table.create(self.conn)
-            progress = Progress()
         self.conn.commit()
-        return progress
 
-    def _stage(self, progress: Progress) -> Progress:
-        for pieces, read, skipped, position in self._chunks(progress.position):
+    def _stage(self) -> None:
+        for pieces, read, skipped, position in self._chunks(self.progress.position):
             started = time.perf_counter()
-            progress = self._commit_chunk(progress, pieces, read, skipped, position)
+            self.progress = self._commit_chunk(self.progress, pieces, read, skipped, position)
             resident = psutil.Process().memory_info().rss
             self.chunk_size.observe(time.perf_counter() - started, resident)
-        return progress
 
     def _chunks(
         self, position: Position | None
@@ -119,7 +126,7 @@ class OversizedLoad:
         for batch in self.source.read(position):
             validated = validate_batch(batch, contract, rules)
             pieces.append(validated)
-            rows += validated.rows.num_rows
+            rows += validated.rows.num_rows + len(validated.rejected)
             read += batch.read_rows
             skipped += batch.skipped_rows
             after = batch.resume_after
@@ -163,7 +170,6 @@ class OversizedLoad:
             rejected=progress.rejected + len(rejected),
             skipped=progress.skipped + skipped,
             position=position,
-            load_id=self.load_id,
             broken=Counter(progress.broken) + broken,
         )
 
@@ -172,11 +178,11 @@ class OversizedLoad:
         context, target = self.publisher.context, self.publisher.target
         window = self.source.window
         self.table.check_count(self.conn, progress.staged)
-        duplicates, conflicts = self.table.set_repeated_aside(self.conn)
-        write_dead_letters(self.conn, context, window, self.load_id, conflicts)
-        self.quoted.extend(conflicts[: QUOTED_REJECTS - len(self.quoted)])
+        duplicates = conflicts = 0
+        if self._write_conflicts():
+            duplicates, conflicts = self.table.delete_repeated(self.conn)
         reasons = self._reasons()
-        rejected = progress.rejected + len(conflicts)
+        rejected = progress.rejected + conflicts
         check_window_limits(
             context.resource(window),
             context.contract,
@@ -217,6 +223,32 @@ class OversizedLoad:
         )
         self._commit_publish(closing)
         return self._report(closing, reasons, progress)
+
+    def _write_conflicts(self) -> bool:
+        """Make dead letters of rows that disagree; returns whether any key is repeated."""
+        if not self.table.find_repeated(self.conn):
+            return False
+        context, window = self.publisher.context, self.source.window
+        for rows in self.table.read_conflicts(self.conn):
+            write_dead_letters(self.conn, context, window, self.load_id, rows)
+            self.quoted.extend(rows[: QUOTED_REJECTS - len(self.quoted)])
+        return True
+
+    def close_failed(self, error: BatchAssetsError) -> LoadReport:
+        """Write the failure, after a rollback; staged chunks stay for the next try."""
+        if isinstance(error, RejectLimitExceeded | WindowRuleBroken):
+            # The rollback took the rows with it that explain why.
+            self._write_conflicts()
+        reasons = self._reasons()
+        failure = Failure(
+            source=self.source,
+            load_id=self.load_id,
+            error=error,
+            ledger=Ledger(read=self.progress.read, rejected=sum(reasons.values())),
+            reasons=reasons,
+            quoted=tuple(self.quoted[:QUOTED_REJECTS]),
+        )
+        return close_failed(self.conn, self.publisher.context, failure, self.tokens)
 
     def _commit_publish(self, closing: Closing) -> None:
         context = self.publisher.context
@@ -264,27 +296,3 @@ class OversizedLoad:
             warnings={k: v for k, v in progress.broken.items() if k not in reasons},
             quoted_rejects=tuple(self.quoted),
         )
-
-
-def close_failed_oversized(
-    publisher: "Publisher", load_id: int, source: WindowSource, error: BatchAssetsError
-) -> LoadReport:
-    """Write the failure of a large window; its staged chunks stay for the next try."""
-    closing = Closing(
-        load_id=load_id,
-        state=LoadState.FAILED,
-        reason=type(error).__name__,
-        ledger=Ledger(),
-        error=error,
-    )
-    close_load(publisher.conn, closing)
-    return LoadReport(
-        load_id=load_id,
-        window=source.window,
-        state=LoadState.FAILED,
-        reason=closing.reason,
-        ledger=closing.ledger,
-        source_file=source.source_file,
-        source_hash=source.source_hash,
-        error=error,
-    )

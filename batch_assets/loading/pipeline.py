@@ -45,7 +45,8 @@ class Group:
     @property
     def size_bytes(self) -> int:
         """Memory held by the rows of the group."""
-        return sum(item.size_bytes for item in self.prepared)
+        prepared = sum(item.size_bytes for item in self.prepared)
+        return prepared + sum(item.size_bytes for item in self.failed)
 
 
 @dataclass(slots=True)
@@ -98,34 +99,47 @@ def prepare_groups(
     force: bool,
 ) -> Iterator[Group]:
     """Turn items into groups, in order; sources recognised as unchanged are not opened."""
-    pending: list[PreparedWindow] = []
     for slice_ in _slices(items, RECOGNISE_WINDOWS):
         outcomes, sources = _split(slice_, conn, context, target, force=force)
         if outcomes:
             yield Group(outcomes=tuple(outcomes))
-        for source in sources:
-            result = prepare_window(
+        results = (
+            prepare_window(
                 source,
                 context.contract,
                 context.scope,
                 reject_limit=reject_limit,
                 chunk_rows=chunk_rows,
             )
-            match result:
-                case FailedWindow():
-                    yield Group(failed=(result,))
-                case Outcome():
-                    yield Group(outcomes=(result,))
-                case OversizedWindow():
-                    yield Group(oversized=result)
-                case PreparedWindow():
-                    pending.append(result)
-            if sum(item.rows.num_rows for item in pending) >= group_rows:
-                yield Group(prepared=tuple(pending))
-                pending = []
-        if pending:
+            for source in sources
+        )
+        yield from _grouped(results, group_rows)
+
+
+def _grouped(
+    results: Iterable[PreparedWindow | FailedWindow | OversizedWindow | Outcome], group_rows: int
+) -> Iterator[Group]:
+    """Small windows together, everything else alone."""
+    pending: list[PreparedWindow] = []
+    for result in results:
+        match result:
+            case FailedWindow():
+                yield Group(failed=(result,))
+            case Outcome():
+                yield Group(outcomes=(result,))
+            case OversizedWindow():
+                yield Group(oversized=result)
+            case PreparedWindow():
+                # One transaction holds a window once; a second input for it follows in its own.
+                if any(item.window == result.window for item in pending):
+                    yield Group(prepared=tuple(pending))
+                    pending = []
+                pending.append(result)
+        if sum(item.rows.num_rows for item in pending) >= group_rows:
             yield Group(prepared=tuple(pending))
             pending = []
+    if pending:
+        yield Group(prepared=tuple(pending))
 
 
 def _slices(

@@ -23,6 +23,10 @@ from batch_assets.loading.report import LoadState
 
 Position = Mapping[str, int | str]
 
+# A rejected row with its original values and one violation takes about this much (measured with
+# twelve columns); only the order of magnitude matters.
+_REJECTED_ROW_BYTES = 2_000
+
 
 @dataclass(frozen=True, slots=True)
 class WindowSource:
@@ -92,7 +96,7 @@ class PreparedWindow:
     @property
     def size_bytes(self) -> int:
         """Memory the rows take while they wait to be published."""
-        return int(self.rows.nbytes)
+        return int(self.rows.nbytes) + len(self.rejected) * _REJECTED_ROW_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,11 @@ class FailedWindow:
     def window(self) -> Window:
         """Which window failed."""
         return self.source.window
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory the rejected rows take until they are dead letters."""
+        return len(self.rejected) * _REJECTED_ROW_BYTES
 
 
 @dataclass(slots=True)
@@ -166,7 +175,8 @@ def prepare_window(
             tally.add(batch, validated)
             pieces.append(validated)
             row_count += validated.rows.num_rows
-            if row_count > chunk_rows:
+            # Rejected rows take memory too, however few of the rows are good.
+            if row_count + len(tally.rejected) > chunk_rows:
                 return OversizedWindow(source)
         if tally.read == 0:
             return _empty(source)

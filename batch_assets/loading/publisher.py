@@ -9,17 +9,11 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from batch_assets.errors import (
-    BatchAssetsError,
-    ContractError,
-    DataError,
-    LeaseHeld,
-    LeaseLost,
-    RowsRefused,
-)
+from batch_assets.errors import BatchAssetsError, DatabaseUnavailable, LeaseHeld
 from batch_assets.execution.failpoints import reach
 from batch_assets.loading.chunk_size import ChunkSize
 from batch_assets.loading.dead_letters import supersede_dead_letters, write_dead_letters
+from batch_assets.loading.failures import Failure, as_refusal, close_failed
 from batch_assets.loading.leases import (
     Heartbeat,
     Holder,
@@ -36,7 +30,7 @@ from batch_assets.loading.loads import (
     open_loads,
     record_outcomes,
 )
-from batch_assets.loading.oversized import OversizedLoad, close_failed_oversized
+from batch_assets.loading.oversized import OversizedLoad
 from batch_assets.loading.pipeline import Group
 from batch_assets.loading.prepare import (
     FailedWindow,
@@ -46,8 +40,9 @@ from batch_assets.loading.prepare import (
     count_reasons,
 )
 from batch_assets.loading.publish import Published, Target, publish_windows
-from batch_assets.loading.report import QUOTED_REJECTS, LoadReport, LoadState, PublishPath
+from batch_assets.loading.report import QUOTED_REJECTS, LoadReport, LoadState
 from batch_assets.loading.windows import save_window
+from batch_assets.postgres.sql_files import read_query
 
 if TYPE_CHECKING:
     from batch_assets.loading.load import LoadOptions
@@ -82,14 +77,19 @@ class Publisher:
             yield from self._publish_prepared(list(group.prepared))
 
     def _record(self, outcomes: Sequence[Outcome]) -> list[LoadReport]:
-        reports = record_outcomes(self.conn, self.context, outcomes)
+        reports = self._write_outcomes(outcomes)
         for outcome, report in zip(outcomes, reports, strict=True):
             if outcome.rejected:
-                load_id = report.load_id
-                window = outcome.window
-                write_dead_letters(self.conn, self.context, window, load_id, outcome.rejected)
-                supersede_dead_letters(self.conn, self.context, window, load_id)
+                supersede_dead_letters(self.conn, self.context, outcome.window, report.load_id)
         self.conn.commit()
+        return reports
+
+    def _write_outcomes(self, outcomes: Sequence[Outcome]) -> list[LoadReport]:
+        reports = record_outcomes(self.conn, self.context, outcomes)
+        for outcome, report in zip(outcomes, reports, strict=True):
+            write_dead_letters(
+                self.conn, self.context, outcome.window, report.load_id, outcome.rejected
+            )
         return reports
 
     def _record_failed(self, failed: FailedWindow) -> LoadReport:
@@ -103,7 +103,9 @@ class Publisher:
             error=failed.error,
             rejected=failed.rejected,
         )
-        [report] = self._record([outcome])
+        # Reading may have ended early: what it did not meet again may still be wrong.
+        [report] = self._write_outcomes([outcome])
+        self.conn.commit()
         return LoadReport(
             load_id=report.load_id,
             window=failed.window,
@@ -151,18 +153,26 @@ class Publisher:
     def _run_oversized(
         self, source: WindowSource, tokens: Mapping[str, int], load_id: int
     ) -> LoadReport:
-        chunk_size = ChunkSize(
-            current_rows=min(_FIRST_CHUNK_ROWS, self.options.chunk_rows),
-            highest_rows=self.options.chunk_rows,
-        )
+        load = OversizedLoad(self, source, tokens, load_id, self._chunk_size())
         try:
-            return OversizedLoad(self, source, tokens, load_id, chunk_size).run()
-        except (DataError, ContractError, LeaseLost) as error:
+            return load.run()
+        except DatabaseUnavailable:
+            raise
+        except (psycopg.DataError, psycopg.IntegrityError, BatchAssetsError) as error:
             self.conn.rollback()
-            report = close_failed_oversized(self, load_id, source, error)
-            drop_leases(self.conn, dict(tokens))
+            report = load.close_failed(as_refusal(self.context.resource(source.window), error))
             self.conn.commit()
             return report
+
+    def _chunk_size(self) -> ChunkSize:
+        """Begin where the last large load of this table and scope ended."""
+        highest = self.options.chunk_rows
+        row = self.conn.execute(
+            read_query("read_last_chunk_rows"), self.context.common()
+        ).fetchone()
+        self.conn.commit()
+        current = row[0] if row else _FIRST_CHUNK_ROWS
+        return ChunkSize(current_rows=min(current, highest), highest_rows=highest)
 
     @contextmanager
     def holding(self, tokens: Mapping[str, int], load_ids: Mapping[str, int]) -> Iterator[None]:
@@ -239,6 +249,19 @@ class Publisher:
                 return
             reports = [self._close_failed(windows[0], error, tokens, load_ids)]
         yield from reports
+
+    def _close_failed(
+        self,
+        item: PreparedWindow,
+        cause: Exception,
+        tokens: Mapping[str, int],
+        load_ids: Mapping[str, int],
+    ) -> LoadReport:
+        error = as_refusal(self.context.resource(item.window), cause)
+        failure = Failure.of_prepared(item, load_ids[item.window.key], error)
+        report = close_failed(self.conn, self.context, failure, self._token_of(item, tokens))
+        self.conn.commit()
+        return report
 
     def _token_of(self, item: PreparedWindow, tokens: Mapping[str, int]) -> dict[str, int]:
         resource = self.context.resource(item.window)
@@ -321,55 +344,6 @@ class Publisher:
             },
             quoted_rejects=item.rejected[:QUOTED_REJECTS],
             seconds={**item.seconds, "publish": seconds},
-        )
-
-    def _close_failed(
-        self,
-        item: PreparedWindow,
-        cause: Exception,
-        tokens: Mapping[str, int],
-        load_ids: Mapping[str, int],
-    ) -> LoadReport:
-        """Write the failure of one window and give its lease up; nothing of it was published."""
-        error = cause if isinstance(cause, BatchAssetsError) else self._refused(item, cause)
-        ledger = Ledger(read=item.read, rejected=len(item.rejected))
-        load_id = load_ids[item.window.key]
-        if not isinstance(error, LeaseLost):
-            # After a takeover the new holder has closed our load, and its rows count.
-            close_load(
-                self.conn,
-                Closing(
-                    load_id=load_id,
-                    state=LoadState.FAILED,
-                    reason=type(error).__name__,
-                    ledger=ledger,
-                    publish_path=PublishPath.NONE,
-                    error=error,
-                ),
-            )
-            write_dead_letters(self.conn, self.context, item.window, load_id, item.rejected)
-        drop_leases(self.conn, self._token_of(item, tokens))
-        self.conn.commit()
-        return LoadReport(
-            load_id=load_id,
-            window=item.window,
-            state=LoadState.FAILED,
-            reason=type(error).__name__,
-            ledger=ledger,
-            source_file=item.source.source_file,
-            source_hash=item.source.source_hash,
-            reject_reasons=count_reasons(item.rejected),
-            quoted_rejects=item.rejected[:QUOTED_REJECTS],
-            error=error,
-            seconds=item.seconds,
-        )
-
-    def _refused(self, item: PreparedWindow, cause: Exception) -> RowsRefused:
-        message = cause.diag.message_primary if isinstance(cause, psycopg.Error) else str(cause)
-        return RowsRefused(
-            f"{self.context.resource(item.window)}: PostgreSQL refused the rows: {message}; "
-            "expected rows that keep every constraint of the table; nothing was published; "
-            "add a rule to the contract that names such rows, or correct the source"
         )
 
     def _held(self, source: WindowSource) -> Outcome:

@@ -8,6 +8,7 @@ Publishing compares the rows that are there with the sum of the checkpoints.
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import psycopg
 import pyarrow as pa
@@ -27,6 +28,9 @@ _PLACE_FIELDS = (
     pa.field("source_file", pa.string()),
     pa.field("row_number", pa.int64()),
 )
+
+# Conflicting rows are read and written in pieces: a source may consist of nothing else.
+CONFLICT_ROWS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,55 +119,65 @@ class StagingTable:
                 "nothing was published; run the load with --force to stage the window again"
             )
 
-    def set_repeated_aside(self, conn: psycopg.Connection) -> tuple[int, list[RejectedRow]]:
-        """Keep one row for each key.
+    def find_repeated(self, conn: psycopg.Connection) -> bool:
+        """Whether any key was staged more than once; they are listed until the commit."""
+        forbid_nested_loops(conn)
+        return conn.execute(self._read("find_repeated_keys")).rowcount > 0
+
+    def read_conflicts(self, conn: psycopg.Connection) -> Iterator[list[RejectedRow]]:
+        """Rows whose key stands for different values, after `find_repeated`.
+
+        Yields:
+            At most CONFLICT_ROWS rows each, in the order of the source.
+        """
+        with conn.cursor(name="staged_conflicts") as cursor:
+            cursor.execute(self._read("read_conflicts"))
+            while rows := cursor.fetchmany(CONFLICT_ROWS):
+                yield [self._conflict(*row) for row in rows]
+
+    def delete_repeated(self, conn: psycopg.Connection) -> tuple[int, int]:
+        """Keep one row for each key that `find_repeated` listed, none where copies disagree.
 
         Returns:
-            Equal copies removed, and the rows whose key stands for different values.
+            Equal copies removed, and disagreeing rows removed.
         """
-        forbid_nested_loops(conn)
-        contract = self.target.contract
-        values = [name for name in contract.columns.names if name not in contract.key]
-        parts = {
-            "staging": self.name,
-            "key": column_list(contract.key),
-            "values": column_list(values) if values else sql.SQL("1"),
-            "staged_key": prefixed("s", contract.key),
-            "staged_columns": prefixed("s", contract.columns.names),
-            "key_match": sql.SQL(" AND ").join(
-                sql.SQL("t.{0} = s.{0}").format(sql.Identifier(name)) for name in contract.key
-            ),
-        }
-        found = conn.execute(read_query("find_repeated_keys").format(**parts)).rowcount
-        if not found:
-            return 0, []
-        conflicts = list(self._conflicts(conn, read_query("read_conflicts").format(**parts)))
-        row = conn.execute(read_query("delete_repeated").format(**parts)).fetchone()
-        return (row[0] if row else 0), conflicts
+        row = conn.execute(self._read("delete_repeated")).fetchone()
+        return (row[0], row[1]) if row else (0, 0)
 
-    def _conflicts(
-        self, conn: psycopg.Connection, statement: sql.Composed
-    ) -> Iterator[RejectedRow]:
+    def _read(self, name: str) -> sql.Composed:
         contract = self.target.contract
-        for file, row_number, *cells in conn.execute(statement):
-            values = dict(zip(contract.columns.names, cells, strict=True))
-            original = {name: None if cell is None else str(cell) for name, cell in values.items()}
-            window_value = values.get(contract.window_column) if contract.window_column else None
-            yield RejectedRow(
-                file=file,
-                row=row_number,
-                violations=(
-                    Violation(
-                        rule="conflicting_duplicate_key",
-                        column=contract.key[-1],
-                        observed=", ".join(f"{name}={original[name]}" for name in contract.key),
-                        expected="one row for each key, or copies that agree in every column",
-                        hint="keep the right row and remove the others from the source",
-                    ),
+        values = [column for column in contract.columns.names if column not in contract.key]
+        return read_query(name).format(
+            staging=self.name,
+            key=column_list(contract.key),
+            staged_key=prefixed("s", contract.key),
+            staged_values=prefixed("s", values) if values else sql.SQL("1"),
+            staged_columns=prefixed("s", contract.columns.names),
+            key_match=sql.SQL(" AND ").join(
+                sql.SQL("t.{0} = s.{0}").format(sql.Identifier(column)) for column in contract.key
+            ),
+        )
+
+    def _conflict(self, file: str, row_number: int, *cells: object) -> RejectedRow:
+        contract = self.target.contract
+        values = dict(zip(contract.columns.names, cells, strict=True))
+        original = {name: None if cell is None else str(cell) for name, cell in values.items()}
+        window_value = values.get(contract.window_column) if contract.window_column else None
+        return RejectedRow(
+            file=file,
+            row=row_number,
+            violations=(
+                Violation(
+                    rule="conflicting_duplicate_key",
+                    column=contract.key[-1],
+                    observed=", ".join(f"{name}={original[name]}" for name in contract.key),
+                    expected="one row for each key, or copies that agree in every column",
+                    hint="keep the right row and remove the others from the source",
                 ),
-                original=original,
-                window_value=window_value,
-            )
+            ),
+            original=original,
+            window_value=window_value if isinstance(window_value, date) else None,
+        )
 
     def as_merge_source(self, load_id: int) -> sql.Composed:
         """The staged rows with the columns that publishing writes."""

@@ -5,7 +5,11 @@ SELECT wanted.resource,
        %(backend_start)s,
        clock_timestamp() + make_interval(secs => %(lease_seconds)s)
 FROM unnest(%(resources)s::text[]) AS wanted (resource)
--- Everybody takes leases in the same order, so that two groups cannot wait for each other.
+-- A conflict locks the row even where nothing is taken: who only asks must not delay the holder.
+WHERE NOT EXISTS (
+    SELECT FROM ops.leases AS l
+    WHERE l.resource = wanted.resource AND l.expires_at >= clock_timestamp())
+-- Everybody takes and releases leases in the same order, so that two groups cannot deadlock.
 ORDER BY wanted.resource
 ON CONFLICT (resource) DO UPDATE
 SET holder = excluded.holder,

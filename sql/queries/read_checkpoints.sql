@@ -4,7 +4,6 @@ SELECT max(chunk_no),
        sum(rows_rejected)::bigint,
        sum(rows_skipped)::bigint,
        (array_agg(position ORDER BY chunk_no DESC))[1],
-       (array_agg(load_id ORDER BY chunk_no DESC))[1],
        jsonb_agg(broken_rules)
 FROM ops.checkpoints
 WHERE resource = %(resource)s

@@ -1,11 +1,11 @@
 """`batch-assets up`: Dagster with everything it needs, until Ctrl-C."""
 
-import signal
 import sys
-import threading
 from typing import Annotated
 
 import typer
+
+from batch_assets.ops.cli.interrupts import stop_on_signals
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -26,7 +26,7 @@ def up(
     from batch_assets.ops.up import running_stack
     from batch_assets.settings import load_settings
 
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     settings = load_settings()
     if host not in _LOOPBACK:
         _say(f"anyone who reaches {host}:{port} can launch runs: the UI has no login")
@@ -48,15 +48,6 @@ def up(
         _say("stopped before it was ready")
         return
     _say("stopped")
-
-
-def _stop_on_signals() -> threading.Event:
-    """An event that Ctrl-C, SIGTERM and a closed terminal set, and that nothing interrupts."""
-    stop = threading.Event()
-    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-    for number in (getattr(signal, name) for name in names if hasattr(signal, name)):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
 
 
 def _say(text: str) -> None:

@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr
 
 from batch_assets.errors import ConfigurationError
 from batch_assets.postgres.connect import connect, database_url
+from batch_assets.postgres.migrate import apply_pending
 from batch_assets.postgres.pool import open_pool
 from batch_assets.settings import current_settings
 
@@ -46,9 +47,16 @@ class PostgresCopyResource(dg.ConfigurableResource[psycopg.Connection]):
             self._pool = None
 
     def resolved_url(self) -> str:
-        """The database's URL; starts the embedded server where nothing else is set."""
+        """The database's URL; where none is set, the embedded server's, started and migrated."""
         if self._resolved is None:
-            self._resolved = self.url or database_url(current_settings())
+            settings = current_settings()
+            url = self.url or database_url(settings)
+            if self.url is None and settings.database.url is None:
+                # A server that this package started itself has nobody else to migrate it; a run on
+                # a fresh clone would find no tables. A configured database is its owner's to
+                # migrate (`batch-assets db migrate`).
+                apply_pending(url)
+            self._resolved = url
         return self._resolved
 
     def connect(self) -> psycopg.Connection:

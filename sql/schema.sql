@@ -117,6 +117,20 @@ CREATE TABLE ops.loads (
     CONSTRAINT loads_target_balances CHECK (((rows_after IS NULL) OR (rows_after = ((rows_before + rows_inserted) - rows_deleted))))
 );
 
+CREATE TABLE ops.run_workers (
+    run_id text NOT NULL,
+    stage text NOT NULL,
+    host text NOT NULL,
+    machine_id text NOT NULL,
+    boot_id text NOT NULL,
+    pid_namespace text NOT NULL,
+    pid integer NOT NULL,
+    process_start text NOT NULL,
+    recorded_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT run_workers_pkey PRIMARY KEY (run_id),
+    CONSTRAINT run_workers_stage_is_known CHECK ((stage = ANY (ARRAY['created'::text, 'launching'::text, 'working'::text])))
+);
+
 CREATE TABLE ops.schema_migrations (
     version integer NOT NULL,
     name text NOT NULL,
@@ -202,7 +216,6 @@ CREATE INDEX dead_letters_by_load ON ops.dead_letters USING btree (load_id);
 CREATE UNIQUE INDEX dead_letters_open_once ON ops.dead_letters USING btree (target, scope, window_key, fingerprint) WHERE (state = 'open'::text);
 CREATE INDEX loads_by_resource ON ops.loads USING btree (resource, load_id DESC);
 CREATE INDEX loads_running ON ops.loads USING btree (resource) WHERE (state = 'running'::text);
-
 CREATE INDEX loads_with_chunks ON ops.loads USING btree (target, scope, load_id DESC) WHERE (metrics ? 'last_chunk_rows'::text);
 
 COMMENT ON SCHEMA market IS 'Market data: daily bars, one row per source, symbol and trade date.';
@@ -235,6 +248,12 @@ COMMENT ON COLUMN ops.loads.reason IS 'Why the state is what it is, from a close
 COMMENT ON COLUMN ops.loads.recognised_by IS 'How unchanged input was recognised: source_hash (not parsed), content_hash (not written), difference (row by row).';
 COMMENT ON COLUMN ops.loads.rows_read IS 'Rows counted by the reader alone.';
 COMMENT ON COLUMN ops.loads.metrics IS 'Seconds per stage, bytes, chunk size, reasons by rule and warnings.';
+COMMENT ON TABLE ops.run_workers IS 'One row per Dagster run: the process that answers for it.';
+COMMENT ON COLUMN ops.run_workers.stage IS 'created (by the process named here), launching (by it), working (in it); a later stage replaces an earlier one.';
+COMMENT ON COLUMN ops.run_workers.machine_id IS 'Of the operating system, empty where it has none; tells a restarted machine from another one of the same name.';
+COMMENT ON COLUMN ops.run_workers.boot_id IS 'Of the running kernel, empty where it has none; process ids mean nothing beyond it.';
+COMMENT ON COLUMN ops.run_workers.pid_namespace IS 'Whose process ids these are (containers have their own), empty where there is none.';
+COMMENT ON COLUMN ops.run_workers.process_start IS 'When the process started, as the kernel counts; tells it from a later process of the same id.';
 COMMENT ON TABLE ops.schema_migrations IS 'One row per migration file applied to this database.';
 COMMENT ON COLUMN ops.schema_migrations.checksum IS 'SHA-256 of the file with LF line ends; an applied file must not be edited.';
 COMMENT ON TABLE ops.windows IS 'One row per window ever published: hashes, row count and version.';

@@ -1,5 +1,7 @@
 """What the Dagster instance of a folder says about itself."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +32,9 @@ class InstanceSummary:
     pool_limits: dict[str, int]
 
 
-def read_instance(home: Path) -> InstanceSummary:
-    """Load `dagster.yaml` of a folder as Dagster does and ask its storage.
+@contextmanager
+def opened_instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    """Load `dagster.yaml` of a folder as Dagster does.
 
     Raises:
         ConfigurationError: Dagster does not accept the file.
@@ -48,6 +51,12 @@ def read_instance(home: Path) -> InstanceSummary:
             "expected an instance file; correct dagster.yaml, or remove it to use the shipped one"
         ) from error
     with instance:
+        yield instance
+
+
+def read_instance(home: Path) -> InstanceSummary:
+    """Load `dagster.yaml` of a folder and ask its storage; raises as `opened_instance`."""
+    with opened_instance(home) as instance:
         concurrency = instance.get_concurrency_config()
         queue = concurrency.run_queue_config
         running = dg.RunsFilter(

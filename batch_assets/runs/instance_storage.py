@@ -2,14 +2,15 @@
 
 Named in dagster.yaml as `storage: custom:`, so that every process that loads the file (webserver,
 daemon, code server, run worker, step, `dagster job execute`) reaches the same tables with nothing
-set in the environment. The rows are Dagster's; nothing here reads them.
+set in the environment. The rows are Dagster's; nothing here reads them. Its event log also notes
+which process works on a run (event_log.py).
 
 Why not `storage: postgres: postgres_url: {env: …}`: that form fails where the variable is unset,
 and a bare `postgresql://` URL is taken for psycopg 3, with which launching a backfill fails.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Self
 
@@ -20,11 +21,15 @@ from sqlalchemy.engine import URL
 
 from batch_assets.errors import ConfigurationError
 from batch_assets.postgres.connect import connect, database_url
+from batch_assets.postgres.migrate import apply_pending
+from batch_assets.runs.event_log import WorkerRecordingEventLog
 from batch_assets.settings import Settings, load_settings
 
 logger = logging.getLogger(__name__)
 
 DAGSTER_SCHEMA = "dagster"
+
+_RUNS_NAME = "batch_assets runs"
 
 # The last table each of Dagster's three storages looks for before it creates its own.
 _OWN_TABLES = ("event_logs", "runs", "jobs")
@@ -55,12 +60,28 @@ class SettingsPostgresStorage(DagsterPostgresStorage):
         """
         settings = load_settings()
         url = database_url(settings)
+        if settings.database.url is None:
+            # Nobody else looks after the embedded database: whoever opens it first brings it up
+            # to date, so that `dagster job execute` works on a fresh clone.
+            apply_pending(url)
         with _creating_once(url, settings):
-            return cls(
+            storage = cls(
                 postgres_url=storage_url(url, settings).render_as_string(hide_password=False),
                 inst_data=inst_data,  # type: ignore[arg-type]
                 # reason: the name of its type is private to Dagster
             )
+        storage.record_workers(
+            lambda: connect(url, application_name=_RUNS_NAME, options=settings.database)
+        )
+        return storage
+
+    def record_workers(self, connect_ours: Callable[[], psycopg.Connection]) -> None:
+        """Use an event log that notes which process works on a run.
+
+        Args:
+            connect_ours: Opens a connection to the database of our own tables.
+        """
+        self._event_log_storage = WorkerRecordingEventLog(self.postgres_url, connect_ours)
 
 
 def storage_url(libpq_url: str, settings: Settings) -> URL:

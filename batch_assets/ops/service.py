@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import psycopg
 
+from batch_assets.ops.dagster_home import write_instance_file
 from batch_assets.postgres.connect import database_url
 from batch_assets.postgres.migrate import MigrationStatus
 from batch_assets.settings import load_settings
+
+if TYPE_CHECKING:
+    from batch_assets.runs.repair import Repaired
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,14 @@ class NewestLoad:
 def open_database_url() -> str:
     """The database of this process' settings; starts the embedded server if there is no other."""
     return database_url(load_settings())
+
+
+def repair_runs(*, dry_run: bool = False) -> "list[Repaired]":
+    """End runs whose process is gone and free what they held; see runs/repair.py."""
+    from batch_assets.runs.repair import repair_home
+
+    settings = load_settings()
+    return repair_home(write_instance_file(settings), settings, dry_run=dry_run)
 
 
 def migration_rows(status: MigrationStatus) -> list[dict[str, str]]:

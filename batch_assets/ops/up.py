@@ -10,7 +10,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -20,8 +20,9 @@ from batch_assets.ops.dagster_home import write_instance_file
 from batch_assets.ops.processes import MARK, stop_marked
 from batch_assets.ops.readiness import usable_port
 from batch_assets.ops.stack import LOOPBACK, RunningStack
-from batch_assets.postgres.connect import database_url
+from batch_assets.postgres.connect import connect, database_url
 from batch_assets.postgres.migrate import apply_pending
+from batch_assets.runs.leftovers import may_need_repair
 from batch_assets.settings import Settings, child_environment
 
 DEFAULT_MODULE = "batch_assets.definitions"
@@ -75,6 +76,10 @@ def running_stack(
             stop=stop or threading.Event(),
         )
         with _kept(stack, stack_id):
+            if _may_need_repair(settings):
+                tell("repair of what the last stop left behind")
+                if not stack.repair_runs():
+                    tell(f"without repair: it failed, see {stack.log_dir / 'repair.log'}")
             tell("code server")
             stack.start_code_server(module)
             tell("webserver and daemon")
@@ -83,6 +88,12 @@ def running_stack(
                 stack.start_daemon()
             stack.wait_for_webserver()
             yield stack
+
+
+def _may_need_repair(settings: Settings) -> bool:
+    url = database_url(settings)
+    with closing(connect(url, application_name="batch_assets up")) as conn:
+        return may_need_repair(conn)
 
 
 @contextmanager

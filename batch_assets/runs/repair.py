@@ -16,7 +16,8 @@ import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
 import psutil
@@ -25,7 +26,7 @@ import psycopg
 from batch_assets.errors import MigrationError
 from batch_assets.execution.process_identity import Life, evaluate_life, this_process
 from batch_assets.loading.abandoned import Hold, end_holds, read_holds, read_running_run_ids
-from batch_assets.postgres.connect import translating_errors
+from batch_assets.postgres.connect import connect, database_url, translating_errors
 from batch_assets.runs.diagnosis import (
     ACTIVE_STATUSES,
     SILENT_SECONDS,
@@ -34,7 +35,9 @@ from batch_assets.runs.diagnosis import (
     SeenRun,
     evaluate_run,
 )
+from batch_assets.runs.instance import opened_instance
 from batch_assets.runs.workers import Stage, Worker, read_workers
+from batch_assets.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +78,7 @@ class _Finding:
 
 
 def repair_runs(
-    instance: dg.DagsterInstance, connect: Connector, *, now: datetime, dry_run: bool = False
+    instance: dg.DagsterInstance, connector: Connector, *, now: datetime, dry_run: bool = False
 ) -> list[Repaired]:
     """End every run whose process is gone and free what it held; touch nothing that lives.
 
@@ -84,7 +87,7 @@ def repair_runs(
 
     Args:
         instance: Whose runs.
-        connect: Opens a connection to the database of leases and loads.
+        connector: Opens a connection to the database of leases and loads.
         now: The present, aware.
         dry_run: Only say what would be done.
 
@@ -92,7 +95,7 @@ def repair_runs(
         DatabaseUnavailable: The database does not answer; what was repaired stays so.
         MigrationError: The database has no tables of ours.
     """
-    with closing(connect()) as conn, translating_errors(), _expecting_tables():
+    with closing(connector()) as conn, translating_errors(), _expecting_tables():
         found = _find(instance, conn, now)
         lost = _lost_holds(conn)
         conn.commit()
@@ -107,6 +110,18 @@ def repair_runs(
         found = _find(instance, conn, now, only=again)
         done = [_repair(instance, conn, item) for item in found[:_REPAIRS_PER_PASS]]
         return done + [_end_lost(conn, hold) for hold in _lost_holds(conn)]
+
+
+def repair_home(home: Path, settings: Settings, *, dry_run: bool = False) -> list[Repaired]:
+    """`repair_runs` for the Dagster instance of a folder; raises as `opened_instance`."""
+    url = database_url(settings)
+    with opened_instance(home) as instance:
+        return repair_runs(
+            instance,
+            lambda: connect(url, application_name="batch_assets repair", options=settings.database),
+            now=datetime.now(UTC),
+            dry_run=dry_run,
+        )
 
 
 @contextmanager

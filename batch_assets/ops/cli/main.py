@@ -14,7 +14,7 @@ import typer
 
 from batch_assets import __version__
 from batch_assets.errors import BatchAssetsError
-from batch_assets.ops.cli import db, demo, doctor, up
+from batch_assets.ops.cli import db, demo, doctor, runs, up
 from batch_assets.ops.cli.failures import INTERRUPTED, exit_code, explain
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(db.app, name="db")
+app.add_typer(runs.app, name="runs")
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.command("up")(up.up)
@@ -90,3 +91,7 @@ def _report(error: BaseException, arguments: Sequence[str]) -> None:
         traceback.print_exception(error)
     for line in explain(error, arguments):
         sys.stderr.write(f"{line}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What keeps the rest going: no assets of its own."""

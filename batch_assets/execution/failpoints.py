@@ -28,12 +28,13 @@ def arm(specification: str) -> None:
     for part in filter(None, (text.strip() for text in specification.split(","))):
         name, _, action = part.partition("=")
         action, _, count = action.partition("@")
-        if action not in _ACTIONS:
+        count = count or "1"
+        if action not in _ACTIONS or not count.isdigit() or int(count) < 1:
             raise ConfigurationError(
                 f"BATCH_ASSETS_FAILPOINTS has {part!r}, expected name=action[@n] with an action "
                 f"of {', '.join(_ACTIONS)}; unset it outside of tests"
             )
-        _armed[name] = (action, int(count or 1))
+        _armed[name] = (action, int(count))
 
 
 def reach(name: str) -> None:
@@ -52,13 +53,19 @@ def _signal(number: int) -> Callable[[], None]:
     return lambda: os.kill(os.getpid(), number)
 
 
+def _stop() -> None:
+    # Aimed at this thread: sent to the process, another thread may take the signal, and this one
+    # runs on for a moment, past the place where it was to stop.
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+
+
 def _fail() -> None:
     raise InfrastructureError("a failpoint raised this error on purpose; it exists in tests only")
 
 
 _ACTIONS: Mapping[str, Callable[[], None]] = {
     "kill": _signal(getattr(signal, "SIGKILL", signal.SIGTERM)),
-    "stop": _signal(getattr(signal, "SIGSTOP", signal.SIGTERM)),
+    "stop": _stop,
     "terminate": _signal(signal.SIGTERM),
     "fail": _fail,
 }

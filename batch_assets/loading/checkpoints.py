@@ -5,7 +5,7 @@ hash and the contract: a changed file is never continued at an old position.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import psycopg
@@ -56,6 +56,17 @@ def read_progress(conn: psycopg.Connection, context: LoadContext, source: Window
     for counts in broken:
         total.update(counts)
     return Progress(chunk_no, staged, read, rejected, skipped, position, total)
+
+
+def read_begun(
+    conn: psycopg.Connection, context: LoadContext, sources: Sequence[WindowSource]
+) -> set[str]:
+    """Keys of windows that have staged chunks, whatever source they came from."""
+    keys = {context.resource(source.window): source.window.key for source in sources}
+    rows = conn.execute(
+        "SELECT DISTINCT resource FROM ops.checkpoints WHERE resource = ANY (%s)", (list(keys),)
+    ).fetchall()
+    return {keys[resource] for (resource,) in rows}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from batch_assets.contracts.table import Window
+from batch_assets.loading.checkpoints import read_begun
 from batch_assets.loading.loads import LoadContext, Outcome
 from batch_assets.loading.prepare import (
     FailedWindow,
@@ -103,8 +104,13 @@ def prepare_groups(
         outcomes, sources = _split(slice_, conn, context, target, force=force)
         if outcomes:
             yield Group(outcomes=tuple(outcomes))
+        begun = read_begun(conn, context, sources)
+        conn.commit()
         results = (
-            prepare_window(
+            # What is staged already is known to be large: reading it again would tell no more.
+            OversizedWindow(source)
+            if source.window.key in begun
+            else prepare_window(
                 source,
                 context.contract,
                 context.scope,

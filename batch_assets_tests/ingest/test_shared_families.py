@@ -58,7 +58,22 @@ def sync(url: str, feed: Feed, cache_dir: Path) -> list[DayReport]:
     )
 
 
-@pytest.mark.parametrize("name", FEEDS)
+# Thousands of days of a few rows each, which take up to 20 seconds.
+MANY_DAYS = {
+    "cn_tushare_by_stock",
+    "crypto_binance_1d",
+    "tw_twse_roc_dates",
+    "us_huge_stooq_txt",
+    "us_lean_zip",
+    "us_misc_bokeh",
+    "xlsx",
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.long] if name in MANY_DAYS else []) for name in FEEDS],
+)
 def test_the_table_gives_the_control_totals_and_a_second_run_changes_nothing(
     name: str, postgres: str, stated: dict[str, dict[str, str]], tmp_path: Path
 ) -> None:

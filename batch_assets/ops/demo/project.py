@@ -45,7 +45,8 @@ layout = "by_day"
 files = "{{date}}.csv*"
 calendar = "XNYS"
 symbol = {{ exchange = "US" }}
-max_partitions_per_run = 46
+# All days in one run: each run costs seconds, a day milliseconds.
+max_partitions_per_run = 100
 # A day has five rows, so that a single bad one is 20 %; the default of 1 % is for whole markets.
 reject_limit_ratio = 0.4
 

@@ -1,0 +1,148 @@
+"""What Dagster is shown: the list of assets, jobs and schedules, and what each must have."""
+
+import os
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from batch_assets.definitions import build_definitions
+from batch_assets.defs.common.resources import ClockResource
+from batch_assets.errors import ConfigurationError
+from batch_assets.settings import Settings, load_settings
+
+PROJECT = Path(__file__).resolve().parents[1]
+US_FEED = """
+[market.feeds.us]
+folder = "us"
+layout = "by_day"
+files = "{date}.csv"
+calendar = "XNYS"
+"""
+
+
+def settings_of(folder: Path, text: str) -> Settings:
+    (folder / "batch_assets.toml").write_text(text, encoding="utf-8")
+    return load_settings({}, working_dir=folder)
+
+
+@pytest.fixture
+def shipped() -> dg.Definitions:
+    """The definitions of a fresh clone."""
+    return build_definitions(load_settings({}, working_dir=PROJECT))
+
+
+def test_shipped_definitions_load(shipped: dg.Definitions) -> None:
+    dg.Definitions.validate_loadable(shipped)
+
+
+def test_list_of_assets_jobs_and_schedules(shipped: dg.Definitions) -> None:
+    assert [key.to_user_string() for key in shipped.resolve_all_asset_keys()] == [
+        "market/examples/daily_bars"
+    ]
+    assert sorted(job.name for job in shipped.resolve_all_job_defs()) == [
+        "__ASSET_JOB",
+        "market_freshness_examples",
+        "market_sync",
+        "market_sync_examples",
+    ]
+    assert sorted(schedule.name for schedule in shipped.schedules or ()) == [
+        "market_freshness_examples_schedule",
+        "market_sync_examples_schedule",
+    ]
+
+
+def test_every_asset_has_group_owner_description_kind_and_checks(shipped: dg.Definitions) -> None:
+    graph = shipped.resolve_asset_graph()
+    for spec in shipped.resolve_all_asset_specs():
+        node = graph.get(spec.key)
+        assert spec.group_name not in (None, "default")
+        assert spec.owners
+        assert spec.description
+        assert "postgres" in spec.kinds
+        checks = sorted(key.name for key in graph.get_check_keys_for_assets({spec.key}))
+        assert checks == [
+            "complete_against_previous_session",
+            "error_rate_within_budget",
+            "every_day_is_loaded",
+            "ledger_balances",
+            "newest_session_is_stored",
+            "no_duplicate_keys",
+        ]
+        assert node.backfill_policy is not None
+        assert node.backfill_policy.max_partitions_per_run == 30
+
+
+def test_every_job_and_schedule_is_described(shipped: dg.Definitions) -> None:
+    for job in shipped.resolve_all_job_defs():
+        assert job.description or job.name == "__ASSET_JOB"
+    for schedule in shipped.schedules or ():
+        assert isinstance(schedule, dg.ScheduleDefinition)
+        assert schedule.description
+
+
+def test_default_job_is_of_the_default_feed(tmp_path: Path) -> None:
+    other = US_FEED.replace("feeds.us", "feeds.zz").replace('"us"', '"zz"')
+    settings = settings_of(tmp_path, f'[market]\ndefault_feed = "zz"\n{US_FEED}{other}')
+
+    job = build_definitions(settings).resolve_job_def("market_sync")
+
+    assert job.tags["batch_assets/feed"] == "zz"
+    assert [key.to_user_string() for key in job.asset_layer.executable_asset_keys] == [
+        "market/zz/daily_bars"
+    ]
+
+
+def test_runs_of_a_feed_carry_its_tag_which_the_queue_limits(shipped: dg.Definitions) -> None:
+    for name in ("market_sync", "market_sync_examples"):
+        assert shipped.resolve_job_def(name).tags["batch_assets/feed"] == "examples"
+
+
+def test_all_feeds_share_one_partitions_definition(tmp_path: Path) -> None:
+    other = US_FEED.replace("feeds.us", "feeds.cn").replace("XNYS", "XSHG")
+    definitions = build_definitions(settings_of(tmp_path, f"[market]\n{US_FEED}{other}"))
+
+    found = {spec.partitions_def for spec in definitions.resolve_all_asset_specs()}
+
+    assert len(found) == 1
+
+
+def test_first_partition_is_set_in_the_configuration(tmp_path: Path) -> None:
+    text = f"[dagster]\nfirst_day = 2019-12-31\n[market]\n{US_FEED}"
+    definitions = build_definitions(settings_of(tmp_path, text))
+    [spec] = definitions.resolve_all_asset_specs()
+    assert spec.partitions_def is not None
+
+    assert spec.partitions_def.get_first_partition_key() == "2019-12-31"
+
+
+def test_configuration_without_feeds_loads(tmp_path: Path) -> None:
+    definitions = build_definitions(settings_of(tmp_path, ""))
+
+    assert list(definitions.resolve_all_asset_keys()) == []
+
+
+def test_wrong_feed_is_named(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, f'[market]\n{US_FEED}encoding = "utf-7x"\n')
+
+    with pytest.raises(ConfigurationError, match=r"market\.feeds\.us.*encoding"):
+        build_definitions(settings)
+
+
+def test_resources_are_replaced_by_name(shipped: dg.Definitions) -> None:
+    mine = ClockResource(fixed_at="2024-09-30T17:00:00+08:00")
+
+    definitions = build_definitions(
+        load_settings({}, working_dir=PROJECT), resources={"clock": mine}
+    )
+
+    assert set(definitions.resources or {}) == set(shipped.resources or {})
+    assert (definitions.resources or {})["clock"] is mine
+
+
+def test_building_definitions_touches_neither_database_nor_folder(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, f"[market]\n{US_FEED}")
+
+    build_definitions(settings).resolve_all_job_defs()
+
+    assert os.listdir(tmp_path) == ["batch_assets.toml"]  # noqa: PTH208 - names are all we ask

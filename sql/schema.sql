@@ -1,6 +1,9 @@
 -- The schema after all migrations. Do not edit: a test compares it with a migrated database.
 -- Write it again with `python -m batch_assets_tests.postgres.write_schema_file`.
 
+-- Functions may name views, which come after them.
+SET check_function_bodies = off;
+
 CREATE SCHEMA market;
 CREATE SCHEMA ops;
 CREATE SCHEMA staging;
@@ -26,6 +29,28 @@ CREATE TABLE market.daily_bars (
     CONSTRAINT daily_bars_adjustment_is_known CHECK ((adjustment = ANY (ARRAY['raw'::text, 'qfq'::text, 'hfq'::text]))),
     CONSTRAINT daily_bars_status_is_known CHECK ((status = ANY (ARRAY['traded'::text, 'suspended'::text, 'no_trade'::text])))
 ) PARTITION BY RANGE (trade_date);
+
+CREATE TABLE market.daily_bars_history (
+    source text COLLATE "C" NOT NULL,
+    symbol text COLLATE "C" NOT NULL,
+    trade_date date NOT NULL,
+    open numeric(20,6),
+    high numeric(20,6),
+    low numeric(20,6),
+    close numeric(20,6),
+    pre_close numeric(20,6),
+    volume numeric(24,8) NOT NULL,
+    amount numeric(24,4),
+    adjustment text COLLATE "C" NOT NULL,
+    status text COLLATE "C" NOT NULL,
+    revision integer NOT NULL,
+    load_id bigint NOT NULL,
+    known_from timestamp with time zone NOT NULL,
+    known_to timestamp with time zone NOT NULL,
+    superseded_by bigint NOT NULL,
+    CONSTRAINT daily_bars_history_pkey PRIMARY KEY (source, trade_date, symbol, superseded_by),
+    CONSTRAINT daily_bars_history_ends_after_it_begins CHECK ((known_from <= known_to))
+);
 
 CREATE TABLE ops.checkpoints (
     resource text NOT NULL,
@@ -109,6 +134,7 @@ CREATE TABLE ops.loads (
     started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     finished_at timestamp with time zone,
     metrics jsonb DEFAULT '{}'::jsonb NOT NULL,
+    known_at timestamp with time zone,
     CONSTRAINT loads_pkey PRIMARY KEY (load_id),
     CONSTRAINT loads_ledger_balances CHECK (((state <> ALL (ARRAY['success'::text, 'partial'::text])) OR (rows_read = (((((rows_inserted + rows_updated) + rows_unchanged) + rows_duplicate) + rows_rejected) + rows_skipped)))),
     CONSTRAINT loads_publish_path_is_known CHECK ((publish_path = ANY (ARRAY['none'::text, 'direct'::text, 'merge'::text, 'leaf'::text]))),
@@ -218,6 +244,70 @@ CREATE INDEX loads_by_resource ON ops.loads USING btree (resource, load_id DESC)
 CREATE INDEX loads_running ON ops.loads USING btree (resource) WHERE (state = 'running'::text);
 CREATE INDEX loads_with_chunks ON ops.loads USING btree (target, scope, load_id DESC) WHERE (metrics ? 'last_chunk_rows'::text);
 
+CREATE OR REPLACE FUNCTION market.daily_bars_as_of(at timestamp with time zone)
+ RETURNS SETOF market.daily_bars
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+    SELECT
+        source,
+        symbol,
+        trade_date,
+        open,
+        high,
+        low,
+        close,
+        pre_close,
+        volume,
+        amount,
+        adjustment,
+        status,
+        revision,
+        load_id
+    FROM market.daily_bars_versions
+    WHERE known_from <= at AND at < known_to
+$function$;
+
+CREATE VIEW market.daily_bars_versions AS
+ SELECT b.source,
+    b.symbol,
+    b.trade_date,
+    b.open,
+    b.high,
+    b.low,
+    b.close,
+    b.pre_close,
+    b.volume,
+    b.amount,
+    b.adjustment,
+    b.status,
+    b.revision,
+    b.load_id,
+    COALESCE(l.known_at, '-infinity'::timestamp with time zone) AS known_from,
+    'infinity'::timestamp with time zone AS known_to,
+    NULL::bigint AS superseded_by
+   FROM (market.daily_bars b
+     LEFT JOIN ops.loads l ON ((l.load_id = b.load_id)))
+UNION ALL
+ SELECT daily_bars_history.source,
+    daily_bars_history.symbol,
+    daily_bars_history.trade_date,
+    daily_bars_history.open,
+    daily_bars_history.high,
+    daily_bars_history.low,
+    daily_bars_history.close,
+    daily_bars_history.pre_close,
+    daily_bars_history.volume,
+    daily_bars_history.amount,
+    daily_bars_history.adjustment,
+    daily_bars_history.status,
+    daily_bars_history.revision,
+    daily_bars_history.load_id,
+    daily_bars_history.known_from,
+    daily_bars_history.known_to,
+    daily_bars_history.superseded_by
+   FROM market.daily_bars_history;
+
 COMMENT ON SCHEMA market IS 'Market data: daily bars, one row per source, symbol and trade date.';
 COMMENT ON SCHEMA ops IS 'Loads, windows, leases, checkpoints and dead letters of batch_assets.';
 COMMENT ON SCHEMA staging IS 'Persistent staging tables of loads in progress; safe to drop when no lease is held.';
@@ -233,6 +323,13 @@ COMMENT ON COLUMN market.daily_bars.adjustment IS 'raw, qfq (forward-adjusted) o
 COMMENT ON COLUMN market.daily_bars.status IS 'traded, suspended (open, high and low NULL; close as the vendor carries it over) or no_trade.';
 COMMENT ON COLUMN market.daily_bars.revision IS '1 when first loaded, raised by each later change of the row.';
 COMMENT ON COLUMN market.daily_bars.load_id IS 'ops.loads row that wrote this version.';
+COMMENT ON TABLE market.daily_bars_history IS 'Former versions of rows of market.daily_bars; written by the load that replaced them, in its transaction.';
+COMMENT ON COLUMN market.daily_bars_history.revision IS 'Version of the row, from 1; the current one is in market.daily_bars.';
+COMMENT ON COLUMN market.daily_bars_history.load_id IS 'ops.loads row that wrote this version.';
+COMMENT ON COLUMN market.daily_bars_history.known_from IS 'ops.loads.known_at of the load that wrote this version, -infinity where no load is known.';
+COMMENT ON COLUMN market.daily_bars_history.known_to IS 'ops.loads.known_at of the load that replaced it; exclusive.';
+COMMENT ON COLUMN market.daily_bars_history.superseded_by IS 'ops.loads row that replaced this version.';
+COMMENT ON VIEW market.daily_bars_versions IS 'Every version of every bar, known from known_from to before known_to.';
 COMMENT ON TABLE ops.checkpoints IS 'Chunks already staged for a window, committed together with their rows.';
 COMMENT ON COLUMN ops.checkpoints."position" IS 'Where the source continues after this chunk.';
 COMMENT ON TABLE ops.dead_letters IS 'Rows that were not loaded, with their original values, the reason and where they came from.';
@@ -248,6 +345,7 @@ COMMENT ON COLUMN ops.loads.reason IS 'Why the state is what it is, from a close
 COMMENT ON COLUMN ops.loads.recognised_by IS 'How unchanged input was recognised: source_hash (not parsed), content_hash (not written), difference (row by row).';
 COMMENT ON COLUMN ops.loads.rows_read IS 'Rows counted by the reader alone.';
 COMMENT ON COLUMN ops.loads.metrics IS 'Seconds per stage, bytes, chunk size, reasons by rule and warnings.';
+COMMENT ON COLUMN ops.loads.known_at IS 'From when on the rows this load wrote count as known: the start of its publishing transaction, one instant for all of its rows.';
 COMMENT ON TABLE ops.run_workers IS 'One row per Dagster run: the process that answers for it.';
 COMMENT ON COLUMN ops.run_workers.stage IS 'created (by the process named here), launching (by it), working (in it); a later stage replaces an earlier one.';
 COMMENT ON COLUMN ops.run_workers.machine_id IS 'Of the operating system, empty where it has none; tells a restarted machine from another one of the same name.';
@@ -259,3 +357,5 @@ COMMENT ON COLUMN ops.schema_migrations.checksum IS 'SHA-256 of the file with LF
 COMMENT ON TABLE ops.windows IS 'One row per window ever published: hashes, row count and version.';
 COMMENT ON COLUMN ops.windows.version IS 'Raised by every write through the core that touches the window.';
 COMMENT ON COLUMN ops.windows.published_version IS 'The version at which source_hash and content_hash were true.';
+
+COMMENT ON ROUTINE market.daily_bars_as_of(timestamp with time zone) IS 'The rows of market.daily_bars as they were known at an instant.';

@@ -35,6 +35,8 @@ class TableContract:
         window_column: Column that says to which window a row belongs; None means one window.
         scope_columns: Columns constant within one load (`source`), part of every window.
         rules: Row rules, in order; the first broken one names the reason.
+        history_table: Where former versions of changed and deleted rows go; None keeps none. Has
+            the target's columns, and known_from, known_to and superseded_by.
         version: Raised by hand when parsing or rules change in a way that needs a re-load.
     """
 
@@ -45,6 +47,7 @@ class TableContract:
     window_column: str | None = None
     scope_columns: tuple[str, ...] = ()
     rules: tuple[RowRule, ...] = ()
+    history_table: str | None = None
     version: str = "1"
 
     @property

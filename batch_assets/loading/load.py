@@ -18,6 +18,7 @@ import psycopg
 
 from batch_assets.contracts.table import Scope, TableContract
 from batch_assets.loading.column_types import check_columns, read_columns
+from batch_assets.loading.history import check_history
 from batch_assets.loading.leases import Connector, Heartbeat
 from batch_assets.loading.loads import LoadContext, Outcome
 from batch_assets.loading.pipeline import ByteBudget, Group, prepare_groups
@@ -98,6 +99,7 @@ def read_target(conn: psycopg.Connection, context: LoadContext) -> Target:
     contract = context.contract
     columns = read_columns(conn, contract.target)
     check_columns(contract, columns)
+    check_history(conn, contract, has_revision="revision" in columns)
     window_type = columns[contract.window_column].type_name if contract.window_column else "text"
     return Target(
         contract=contract,

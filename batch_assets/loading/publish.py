@@ -15,6 +15,7 @@ from psycopg import sql
 from batch_assets.contracts.table import Disposition, TableContract, Window
 from batch_assets.errors import LedgerImbalance
 from batch_assets.loading.copy import copy_batches
+from batch_assets.loading.history import check_kept
 from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.loads import LoadContext
 from batch_assets.loading.prepare import PreparedWindow
@@ -26,7 +27,7 @@ from batch_assets.loading.windows import (
     read_windows,
     window_arrays,
 )
-from batch_assets.postgres.names import column_list
+from batch_assets.postgres.names import column_list, table_identifier
 
 TEMPORARY_STAGING = sql.Identifier("pg_temp", "batch_assets_staging")
 
@@ -48,6 +49,11 @@ class Target:
     def copy_schema(self) -> pa.Schema:
         """Columns written by COPY: the contract's, and the load that wrote them."""
         return self.contract.columns.append(pa.field("load_id", pa.int64()))
+
+    @property
+    def stored_columns(self) -> list[str]:
+        """Columns of a stored row that its former versions have too."""
+        return [*self.copy_schema.names, *(["revision"] if self.has_revision else [])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,9 +250,13 @@ def merge_staged(
     updated: dict[int, int] = {}
     if target.contract.disposition is Disposition.REPLACE:
         arrays = {**window_arrays(windows), "load_ids": list(load_ids), **bounds}
+        kept = statements.keep(conn, "keep_absent", arrays)
         deleted = counted("delete_absent", arrays)
+        check_kept(target.contract, kept, sum(deleted.values()))
     if target.contract.disposition is not Disposition.APPEND and statements.has_values:
+        kept = statements.keep(conn, "keep_changed", bounds)
         updated = counted("update_changed")
+        check_kept(target.contract, kept, sum(updated.values()))
     inserted = counted("insert_new")
     return {
         load_id: Ledger(
@@ -304,6 +314,21 @@ class _MergeSql:
 
     def read(self, name: str) -> sql.Composed:
         return self.target.parts.read(name, **self.parts)
+
+    def keep(self, conn: psycopg.Connection, name: str, parameters: Mapping[str, object]) -> int:
+        """Copy versions to the history, if the contract has one; returns how many."""
+        history = self.target.contract.history_table
+        if history is None:
+            return 0
+        names = self.target.stored_columns
+        statement = self.target.parts.read(
+            name,
+            **self.parts,
+            history=table_identifier(history),
+            kept_columns=column_list(names),
+            stored_columns=prefixed("t", names),
+        )
+        return conn.execute(statement, parameters).rowcount
 
 
 def prefixed(alias: str, names: Sequence[str]) -> sql.Composed:

@@ -18,5 +18,6 @@ SET state = %(state)s,
     error_message = %(error_message)s,
     is_retryable = %(is_retryable)s,
     finished_at = clock_timestamp(),
+    known_at = now(),
     metrics = %(metrics)s
 WHERE load_id = %(load_id)s AND state = 'running'

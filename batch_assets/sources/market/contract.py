@@ -61,6 +61,7 @@ def daily_bars_contract(feed: Feed) -> TableContract:
         window_column="trade_date",
         scope_columns=("source",),
         rules=tuple(rules),
+        history_table="market.daily_bars_history",
     )
 
 

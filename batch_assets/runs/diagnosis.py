@@ -53,7 +53,7 @@ class SeenRun:
         run_id: Of Dagster.
         job_name: Of Dagster; empty when the run was deleted.
         status: None when the run was deleted.
-        age_seconds: Since its status changed.
+        age_seconds: Since its status changed; infinite when the run was deleted.
         is_remote: Created by one process to be launched by another, which may still do so.
         worker: The process that answers for it, if it was recorded.
         life: Whether that process lives.

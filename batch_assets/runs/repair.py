@@ -13,6 +13,7 @@ this host is judged by the age of its leases alone.
 """
 
 import logging
+import math
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -58,6 +59,7 @@ class Repaired:
         run_id: None for a process that held leases without a run.
         job_name: Of the run; empty if there is none.
         action: `fail`, `cancel` or `release`.
+        seen: What says that it is needed.
         message: What was seen, what was done, what to do next.
         ended_leases: Leases ended.
         closed_loads: Loads closed as failed with reason `holder_died`.
@@ -66,6 +68,7 @@ class Repaired:
     run_id: str | None
     job_name: str
     action: Action
+    seen: str
     message: str
     ended_leases: int = 0
     closed_loads: int = 0
@@ -191,11 +194,12 @@ def _as_seen(
     has_loads: bool,
 ) -> SeenRun:
     run = record.dagster_run if record is not None else None
+    age = (now - record.update_timestamp).total_seconds() if record is not None else math.inf
     return SeenRun(
         run_id=run_id,
         job_name=run.job_name if run is not None else "",
         status=run.status if run is not None else None,
-        age_seconds=(now - record.update_timestamp).total_seconds() if record is not None else 0.0,
+        age_seconds=age,
         is_remote=run is not None and run.remote_job_origin is not None,
         worker=worker,
         life=evaluate_life(worker.process) if worker is not None else Life.UNKNOWN,
@@ -216,8 +220,8 @@ def _repair(instance: dg.DagsterInstance, conn: psycopg.Connection, item: _Findi
         instance.report_run_canceled(dagster_run, message)
     elif dagster_run is not None and item.diagnosis.action is Action.FAIL:
         instance.report_run_failed(dagster_run, message)
-    logger.warning("repaired run %s of %s: %s", run.run_id, run.job_name or "a job", message)
-    return Repaired(run.run_id, run.job_name, item.diagnosis.action, message, leases, loads)
+    logger.warning("repaired run %s of job %s: %s", run.run_id, run.job_name, item.diagnosis.seen)
+    return replace(_planned(item), ended_leases=leases, closed_loads=loads)
 
 
 def _end_holds(conn: psycopg.Connection, run: SeenRun, message: str) -> tuple[int, int]:
@@ -256,21 +260,17 @@ def _end_lost(conn: psycopg.Connection, hold: Hold) -> Repaired:
 
 
 def _planned(item: _Finding) -> Repaired:
-    run = item.run
-    return Repaired(run.run_id, run.job_name, item.diagnosis.action, _message(item))
+    run, diagnosis = item.run, item.diagnosis
+    return Repaired(run.run_id, run.job_name, diagnosis.action, diagnosis.seen, _message(item))
 
 
 def _planned_hold(hold: Hold) -> Repaired:
-    return Repaired(
-        run_id=None,
-        job_name="",
-        action=Action.RELEASE,
-        message=(
-            f"process {hold.pid} on host {hold.host} has not renewed its lease on "
-            f"{hold.resource} for {SILENT_SECONDS:.0f} s after it ran out; the lease is free and "
-            "its load is closed as failed; load the window again"
-        ),
+    seen = (
+        f"process {hold.pid} on host {hold.host} has not renewed its lease on {hold.resource} for "
+        f"{SILENT_SECONDS:.0f} s after it ran out"
     )
+    done = "the lease is free and its load is closed as failed; load the window again"
+    return Repaired(None, "", Action.RELEASE, seen, f"{seen}; {done}")
 
 
 def _message(item: _Finding) -> str:

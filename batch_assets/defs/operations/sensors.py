@@ -28,5 +28,7 @@ def repair_dead_runs(
         context.log.warning("%s: %s", item.run_id or "a process without a run", item.message)
     if not repaired:
         return dg.SkipReason("Nothing to repair: every run that is in progress has its process.")
-    names = ", ".join(f"{item.action} {item.run_id or item.message}" for item in repaired)
+    names = ", ".join(
+        f"{item.action} {item.run_id or 'a lease'} ({item.seen})" for item in repaired
+    )
     return dg.SkipReason(f"Repaired {len(repaired)}: {names}")

@@ -9,6 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+# As long as the UI shows them; --json has them in full.
+_SHORT_ID = 8
+
 app = typer.Typer(help="Look after Dagster runs.", no_args_is_help=True)
 
 
@@ -37,9 +40,11 @@ def repair(
         sys.stdout.write(json.dumps([asdict(item) for item in repaired], indent=2) + "\n")
     elif repaired:
         table = Table("run", "job", "action", "leases", "loads", "what was seen")
+        table.columns[0].no_wrap = True
         for item in repaired:
+            run = (item.run_id or "-")[:_SHORT_ID]
             counts = ("", "") if dry_run else (str(item.ended_leases), str(item.closed_loads))
-            table.add_row(item.run_id or "-", item.job_name, item.action, *counts, item.message)
+            table.add_row(run, item.job_name, item.action, *counts, item.seen)
         Console().print(table)
     verb = "to repair" if dry_run else "repaired"
     sys.stderr.write(f"{verb}: {len(repaired)}\n" if repaired else "nothing to repair\n")

@@ -26,6 +26,7 @@ from batch_assets.loading.windows import (
     count_windows,
     read_windows,
     window_arrays,
+    window_bounds,
 )
 from batch_assets.postgres.names import column_list, table_identifier
 
@@ -237,10 +238,7 @@ def merge_staged(
     """
     forbid_nested_loops(conn)
     statements = _MergeSql.of(target, staging)
-    bounds = {
-        "lowest": min((w.start for w in windows if w.start is not None), default=None),
-        "highest": max((w.end for w in windows if w.end is not None), default=None),
-    }
+    bounds = window_bounds(windows)
 
     def counted(name: str, parameters: Mapping[str, object] = bounds) -> dict[int, int]:
         return dict(conn.execute(statements.read(name), parameters).fetchall())
@@ -281,12 +279,6 @@ class _MergeSql:
     def of(cls, target: Target, staging: sql.Composable) -> "_MergeSql":
         contract = target.contract
         values = [name for name in contract.columns.names if name not in contract.key]
-        bounds: sql.Composable = sql.SQL("TRUE")
-        if contract.window_column is not None:
-            # Without these the planner would look at every partition of the target.
-            bounds = sql.SQL("t.{0} >= %(lowest)s AND t.{0} < %(highest)s").format(
-                sql.Identifier(contract.window_column)
-            )
         is_same: sql.Composable = sql.SQL("TRUE")
         if values and contract.disposition is not Disposition.APPEND:
             is_same = sql.SQL("ROW({}) IS NOT DISTINCT FROM ROW({})").format(
@@ -303,7 +295,6 @@ class _MergeSql:
             "key_match": sql.SQL(" AND ").join(
                 sql.SQL("t.{0} = s.{0}").format(sql.Identifier(name)) for name in contract.key
             ),
-            "bounds_match": bounds,
             "is_same": is_same,
             "assignments": sql.SQL(", ").join(assignments),
             "columns": column_list(written),

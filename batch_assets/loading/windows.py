@@ -69,12 +69,15 @@ class WindowSql:
         target: The quoted table.
         scope_match: `t.source = 'examples'`, or TRUE.
         window_match: Rows of `t` inside [w.starts, w.ends), or TRUE where there is one window.
+        bounds_match: Rows of `t` inside all windows together, [%(lowest)s, %(highest)s). Without
+            it the planner would open every partition of the target.
         window_type: SQL type of the window column.
     """
 
     target: sql.Composable
     scope_match: sql.Composable
     window_match: sql.Composable
+    bounds_match: sql.Composable
     window_type: sql.Composable
 
     @classmethod
@@ -86,14 +89,16 @@ class WindowSql:
             for column, value in context.scope.values
         ]
         window: sql.Composable = sql.SQL("TRUE")
+        bounds: sql.Composable = sql.SQL("TRUE")
         if contract.window_column is not None:
-            window = sql.SQL("t.{0} >= w.starts AND t.{0} < w.ends").format(
-                sql.Identifier(contract.window_column)
-            )
+            column = sql.Identifier(contract.window_column)
+            window = sql.SQL("t.{0} >= w.starts AND t.{0} < w.ends").format(column)
+            bounds = sql.SQL("t.{0} >= %(lowest)s AND t.{0} < %(highest)s").format(column)
         return cls(
             target=table_identifier(contract.target),
             scope_match=sql.SQL(" AND ").join(scope) if scope else sql.SQL("TRUE"),
             window_match=window,
+            bounds_match=bounds,
             # The name comes from format_type() of the catalogue, not from a user.
             window_type=sql.SQL(window_type),
         )
@@ -104,6 +109,7 @@ class WindowSql:
             target=self.target,
             scope_match=self.scope_match,
             window_match=self.window_match,
+            bounds_match=self.bounds_match,
             window_type=self.window_type,
             **parts,
         )
@@ -115,6 +121,14 @@ def window_arrays(windows: Sequence[Window]) -> dict[str, list[object]]:
         "window_keys": [window.key for window in windows],
         "starts": [window.start for window in windows],
         "ends": [window.end for window in windows],
+    }
+
+
+def window_bounds(windows: Sequence[Window]) -> dict[str, object]:
+    """The range that holds all windows, as the parameters of `bounds_match`."""
+    return {
+        "lowest": min((w.start for w in windows if w.start is not None), default=None),
+        "highest": max((w.end for w in windows if w.end is not None), default=None),
     }
 
 
@@ -161,8 +175,8 @@ def count_windows(
     conn: psycopg.Connection, parts: WindowSql, windows: Sequence[Window]
 ) -> dict[str, int]:
     """Rows of each window in the target, by window key."""
-    rows = conn.execute(parts.read("count_windows"), window_arrays(windows)).fetchall()
-    return dict(rows)
+    parameters = {**window_arrays(windows), **window_bounds(windows)}
+    return dict(conn.execute(parts.read("count_windows"), parameters).fetchall())
 
 
 def save_window(

@@ -231,7 +231,9 @@ class OversizedLoad:
         context, window = self.publisher.context, self.source.window
         for rows in self.table.read_conflicts(self.conn):
             write_dead_letters(self.conn, context, window, self.load_id, rows)
-            self.quoted.extend(rows[: QUOTED_REJECTS - len(self.quoted)])
+            # After a failed publish they are found a second time.
+            unquoted = [row for row in rows[:QUOTED_REJECTS] if row not in self.quoted]
+            self.quoted.extend(unquoted[: QUOTED_REJECTS - len(self.quoted)])
         return True
 
     def close_failed(self, error: BatchAssetsError) -> LoadReport:

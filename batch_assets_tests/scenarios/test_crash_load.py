@@ -119,8 +119,8 @@ def die(plan: Plan) -> list[dict[str, str]]:
 
 
 MANY_DAYS = [
-    "publish.after_lease=kill@3",
-    "publish.after_copy=kill@3",
+    pytest.param("publish.after_lease=kill@3", marks=pytest.mark.crash),
+    pytest.param("publish.after_copy=kill@3", marks=pytest.mark.crash),
     "publish.before_commit=kill@3",
     "publish.after_commit=kill@3",
 ]
@@ -148,12 +148,13 @@ def test_many_days_survive_a_kill(database: str, failpoint: str) -> None:
     assert_second_run_changes_nothing(plan)
 
 
+# A plain run kills once while staging and once while publishing; the marker adds the others.
 ONE_LARGE_DAY = [
-    "stage.after_copy=kill@3",
+    pytest.param("stage.after_copy=kill@3", marks=pytest.mark.crash),
     "stage.before_commit=kill@3",
-    "stage.after_commit=kill@3",
+    pytest.param("stage.after_commit=kill@3", marks=pytest.mark.crash),
     "publish.before_commit=kill@1",
-    "publish.after_commit=kill@1",
+    pytest.param("publish.after_commit=kill@1", marks=pytest.mark.crash),
 ]
 
 

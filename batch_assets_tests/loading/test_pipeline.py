@@ -1,0 +1,115 @@
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from batch_assets.loading.load import LoadOptions, load_windows
+from batch_assets.loading.pipeline import ByteBudget
+from batch_assets.loading.prepare import WindowSource
+from batch_assets_tests.loading.synthetic import (
+    CONTRACT,
+    DAY,
+    SCOPE,
+    connector,
+    create_table,
+    days,
+    load,
+    many_rows,
+    rows_of,
+    source_of,
+)
+from batch_assets_tests.polling import wait_until
+
+
+def test_the_budget_blocks_until_enough_is_given_back() -> None:
+    budget = ByteBudget(100, threading.Event())
+    assert budget.acquire(80)
+    passed = threading.Event()
+    waiting = threading.Thread(target=lambda: budget.acquire(30) and passed.set())
+    waiting.start()
+
+    budget.release(5)
+    assert not passed.wait(0.2)
+    budget.release(75)
+    waiting.join(timeout=10)
+
+    assert passed.is_set()
+
+
+def test_one_group_above_the_whole_budget_passes_alone() -> None:
+    budget = ByteBudget(100, threading.Event())
+
+    assert budget.acquire(1_000)
+
+
+def test_a_waiting_reader_is_released_when_the_load_stops() -> None:
+    stop = threading.Event()
+    budget = ByteBudget(100, stop)
+    budget.acquire(100)
+    answers: list[bool] = []
+    waiting = threading.Thread(target=lambda: answers.append(budget.acquire(50)))
+    waiting.start()
+
+    stop.set()
+    budget.wake()
+    waiting.join(timeout=10)
+
+    assert answers == [False]
+
+
+def test_a_slow_publisher_holds_the_reader_back_and_no_window_is_lost(postgres: str) -> None:
+    create_table(postgres)
+    opened: list[int] = []
+
+    def sources() -> Iterator[WindowSource]:
+        for number, day in enumerate(days(200)):
+            opened.append(number)
+            yield source_of(many_rows(500), day)
+
+    with connector(postgres)() as blocker:
+        blocker.execute("LOCK TABLE prices IN SHARE MODE")
+        options = LoadOptions(queue_bytes=100_000, group_rows=500, publish_connections=1)
+        reports = load_windows(connector(postgres), CONTRACT, SCOPE, sources(), options)
+        states: list[str] = []
+        reader = threading.Thread(target=lambda: states.extend(r.state.value for r in reports))
+        reader.start()
+        with connector(postgres)() as watching:
+            watching.autocommit = True
+            wait_until(
+                lambda: watching.execute(
+                    "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'prices'::regclass"
+                ).fetchone(),
+                "a publisher that waits",
+            )
+        # One slice of 64 windows is looked up ahead; of a second one, the budget admits nothing.
+        assert len(opened) == 64
+        blocker.rollback()
+        reader.join(timeout=60)
+
+    assert states == ["success"] * 200
+    assert len(rows_of(postgres)) == 100_000
+
+
+def test_the_same_window_twice_in_one_call_is_loaded_twice(postgres: str) -> None:
+    create_table(postgres)
+
+    reports = load(
+        postgres, source_of([("A", "1", None)]), source_of([("A", "2", None), ("B", "1", None)])
+    )
+
+    assert [report.error for report in reports] == [None, None]
+    assert {report.window.key for report in reports} == {DAY.isoformat()}
+
+
+def test_a_failing_source_of_windows_ends_the_call_with_its_own_error(postgres: str) -> None:
+    create_table(postgres)
+
+    def sources() -> Iterator[WindowSource]:
+        yield from (source_of(many_rows(3_000), day) for day in days(64))
+        raise KeyError("the list of days broke")
+
+    with pytest.raises(KeyError, match="the list of days broke"):
+        list(load_windows(connector(postgres), CONTRACT, SCOPE, sources(), LoadOptions()))
+
+    names = [thread.name for thread in threading.enumerate()]
+    assert [name for name in names if name.startswith(("load-", "lease-"))] == []

@@ -143,6 +143,26 @@ CREATE TABLE ops.loads (
     CONSTRAINT loads_target_balances CHECK (((rows_after IS NULL) OR (rows_after = ((rows_before + rows_inserted) - rows_deleted))))
 );
 
+CREATE TABLE ops.rate_limits (
+    name text NOT NULL,
+    capacity double precision NOT NULL,
+    refill_per_second double precision NOT NULL,
+    tokens double precision NOT NULL,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    blocked_until timestamp with time zone,
+    breaker_state text DEFAULT 'closed'::text NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    failure_threshold integer NOT NULL,
+    cool_down_seconds double precision NOT NULL,
+    opened_at timestamp with time zone,
+    probe_until timestamp with time zone,
+    CONSTRAINT rate_limits_pkey PRIMARY KEY (name),
+    CONSTRAINT rate_limits_breaker_opens CHECK (((failure_threshold >= 1) AND (cool_down_seconds > (0)::double precision))),
+    CONSTRAINT rate_limits_breaker_state_is_known CHECK ((breaker_state = ANY (ARRAY['closed'::text, 'open'::text, 'half_open'::text]))),
+    CONSTRAINT rate_limits_grant_something CHECK (((capacity >= (1)::double precision) AND (refill_per_second > (0)::double precision))),
+    CONSTRAINT rate_limits_tokens_are_there CHECK (((tokens >= (0)::double precision) AND (tokens <= capacity)))
+);
+
 CREATE TABLE ops.run_workers (
     run_id text NOT NULL,
     stage text NOT NULL,
@@ -346,6 +366,13 @@ COMMENT ON COLUMN ops.loads.recognised_by IS 'How unchanged input was recognised
 COMMENT ON COLUMN ops.loads.rows_read IS 'Rows counted by the reader alone.';
 COMMENT ON COLUMN ops.loads.metrics IS 'Seconds per stage, bytes, chunk size, reasons by rule and warnings.';
 COMMENT ON COLUMN ops.loads.known_at IS 'From when on the rows this load wrote count as known: the start of its publishing transaction, one instant for all of its rows.';
+COMMENT ON TABLE ops.rate_limits IS 'One token bucket and circuit breaker for each vendor.';
+COMMENT ON COLUMN ops.rate_limits.capacity IS 'Requests that may be made at once after a pause.';
+COMMENT ON COLUMN ops.rate_limits.tokens IS 'Requests that could be made at updated_at; grows by refill_per_second.';
+COMMENT ON COLUMN ops.rate_limits.blocked_until IS 'The vendor asked for silence until then (Retry-After).';
+COMMENT ON COLUMN ops.rate_limits.breaker_state IS 'closed: requests pass; open: none passes until the cool-down is over; half_open: one probe is under way.';
+COMMENT ON COLUMN ops.rate_limits.failures IS 'Infrastructure failures since the last success.';
+COMMENT ON COLUMN ops.rate_limits.probe_until IS 'When another probe may be sent, if the present one never reports.';
 COMMENT ON TABLE ops.run_workers IS 'One row per Dagster run: the process that answers for it.';
 COMMENT ON COLUMN ops.run_workers.stage IS 'created (by the process named here), launching (by it), working (in it); a later stage replaces an earlier one.';
 COMMENT ON COLUMN ops.run_workers.machine_id IS 'Of the operating system, empty where it has none; tells a restarted machine from another one of the same name.';

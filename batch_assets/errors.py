@@ -6,12 +6,14 @@
     │   ├── DatabaseUnavailable       no connection, server restarting, deadlock
     │   ├── EmbeddedServerError       the private PostgreSQL did not start or stop
     │   ├── SourceUnavailable         a folder or vendor does not answer
+    │   │   └── SourceRateLimited     a vendor wants us to wait, and may say how long
     │   └── WebserverUnavailable      Dagster's webserver does not answer
     ├── LeaseError
     │   ├── LeaseHeld                 somebody else is writing this window        (retryable)
     │   └── LeaseLost                 our token is no longer the current one      (fatal)
     ├── DataError                     the input is wrong; a retry gives the same  (fatal)
     │   ├── UnreadableSource          a file cannot be opened or decoded
+    │   ├── UnknownSymbol             a vendor does not know a symbol it was asked for
     │   ├── RejectLimitExceeded       more rows rejected than the feed allows
     │   ├── WindowRuleBroken          too many rows of the window break one rule
     │   └── RowsRefused               a constraint of the table refused the rows
@@ -19,6 +21,7 @@
     │   ├── SchemaMismatch            Arrow and PostgreSQL types differ
     │   ├── LedgerImbalance           rows read are not the rows accounted for
     │   └── MigrationError            the database is not what the files say
+    ├── SourceRefused                 a vendor wants no request of ours at all    (fatal)
     ├── RunRefused                    Dagster did not accept what was asked for   (fatal)
     └── SourceChanged                 the input changed while it was being read   (retryable)
 
@@ -58,6 +61,14 @@ class SourceUnavailable(InfrastructureError):
     """A folder or vendor does not answer."""
 
 
+class SourceRateLimited(SourceUnavailable):
+    """A vendor wants us to wait."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
 class WebserverUnavailable(InfrastructureError):
     """Dagster's webserver does not answer, or something else answers in its place."""
 
@@ -82,6 +93,10 @@ class DataError(BatchAssetsError):
 
 class UnreadableSource(DataError):
     """A file cannot be opened, decompressed or decoded."""
+
+
+class UnknownSymbol(DataError):
+    """A vendor does not know a symbol it was asked for."""
 
 
 class RejectLimitExceeded(DataError):
@@ -110,6 +125,10 @@ class LedgerImbalance(ContractError):
 
 class MigrationError(ContractError):
     """The database is not what the migration files say."""
+
+
+class SourceRefused(BatchAssetsError):
+    """A vendor refuses us: wrong token, no permission, black-listed; asking again can harm."""
 
 
 class RunRefused(BatchAssetsError):

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
 from batch_assets.errors import ConfigurationError
 
@@ -82,6 +82,7 @@ class Settings(BaseModel):
     dagster: DagsterSettings = DagsterSettings()
     failpoints: str = ""
     sections: Mapping[str, Any]
+    _environ: Mapping[str, str] = PrivateAttr(default_factory=lambda: os.environ)
 
     @property
     def config_dir(self) -> Path:
@@ -96,6 +97,14 @@ class Settings(BaseModel):
                 f"{self.config_file}: '{name}' is {value!r}, expected a table; write [{name}]"
             )
         return value
+
+    def secret(self, name: str) -> SecretStr | None:
+        """A token that the environment holds; None if the variable is unset or empty.
+
+        Read when it is asked for, so that a process needs only the tokens it uses.
+        """
+        value = self._environ.get(name, "").strip()
+        return SecretStr(value) if value else None
 
 
 def shipped_path(name: str) -> Path:
@@ -145,7 +154,7 @@ def load_settings(
     if url := environ.get(f"{ENVIRONMENT_PREFIX}DATABASE_URL"):
         database["url"] = url
     try:
-        return Settings(
+        settings = Settings(
             config_file=config_file,
             state_dir=_state_dir(environ, config_file, working_dir),
             database=DatabaseSettings(**database),
@@ -156,6 +165,8 @@ def load_settings(
         )
     except ValidationError as error:
         raise ConfigurationError(f"{config_file}: {describe_validation(error)}") from None
+    settings._environ = environ  # noqa: SLF001 - its own module
+    return settings
 
 
 def describe_validation(error: ValidationError) -> str:

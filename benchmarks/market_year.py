@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from batch_assets.sources.market.calendar import open_calendar
-from batch_assets.sources.market.feed import Adjustment, Feed, Layout
+from batch_assets.sources.market.feed import Adjustment, FileFeed, Layout
 from batch_assets.sources.market.symbols import SymbolRule
 
 FIRST_DAY = date(2023, 1, 1)
@@ -50,9 +50,9 @@ class DayFiles:
         """The file of one day."""
         return self.folder / f"{day.isoformat()}.csv"
 
-    def feed(self, name: str = "benchmark") -> Feed:
+    def feed(self, name: str = "benchmark") -> FileFeed:
         """The files as a feed."""
-        return Feed(
+        return FileFeed(
             name=name,
             folder=self.folder,
             files="{date}.csv",

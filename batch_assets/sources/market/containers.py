@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from batch_assets.errors import SourceChanged, SourceUnavailable, UnreadableSource
-from batch_assets.sources.market.feed import Feed
+from batch_assets.sources.market.feed import FileFeed
 
 READ_BYTES = 4 * 1024 * 1024
 # Text packs 5 to 20 times; a file of zeros packs 1,000 times.
@@ -88,7 +88,7 @@ def iter_checked(path: Path, expected: FileIdentity) -> Iterator[bytes]:
     _refuse_change(digest.hexdigest(), expected)
 
 
-def iter_gunzipped(path: Path, expected: FileIdentity, feed: Feed) -> Iterator[bytes]:
+def iter_gunzipped(path: Path, expected: FileIdentity, feed: FileFeed) -> Iterator[bytes]:
     """Decompressed bytes of a gzip file, checked like `iter_checked`."""
     guard = _Guard(expected, feed)
     source = _Hashing(iter_checked(path, expected))
@@ -105,7 +105,7 @@ def iter_gunzipped(path: Path, expected: FileIdentity, feed: Feed) -> Iterator[b
 
 
 def iter_members(
-    path: Path, expected: FileIdentity, feed: Feed
+    path: Path, expected: FileIdentity, feed: FileFeed
 ) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Members of a zip that the feed reads, in name order, each with its decompressed bytes.
 
@@ -124,7 +124,7 @@ def iter_members(
         ) from error
 
 
-def _chosen_members(archive: zipfile.ZipFile, expected: FileIdentity, feed: Feed) -> list[str]:
+def _chosen_members(archive: zipfile.ZipFile, expected: FileIdentity, feed: FileFeed) -> list[str]:
     names = sorted(info.filename for info in archive.infolist() if not info.is_dir())
     chosen = [name for name in names if fnmatch.fnmatch(name, feed.zip_member)]
     if not chosen:
@@ -220,7 +220,7 @@ class _Hashing(io.RawIOBase):
 class _Guard:
     """Stops a small file that unpacks into a very large one."""
 
-    def __init__(self, packed: FileIdentity, feed: Feed) -> None:
+    def __init__(self, packed: FileIdentity, feed: FileFeed) -> None:
         self._packed = packed
         self._limit_bytes = feed.max_expanded_bytes
         self._seen_bytes = 0

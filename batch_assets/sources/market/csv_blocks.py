@@ -11,7 +11,7 @@ import pyarrow.csv as pa_csv
 from batch_assets.contracts.batch import Original
 from batch_assets.errors import UnreadableSource
 from batch_assets.sources.market.columns import locate
-from batch_assets.sources.market.feed import Feed
+from batch_assets.sources.market.feed import FileFeed
 from batch_assets.sources.market.numbers import NumberColumn
 from batch_assets.sources.market.raw_table import Malformed, RawTable
 from batch_assets.sources.market.records import (
@@ -49,7 +49,7 @@ class CsvLayout:
 
 
 def read_csv_tables(
-    chunks: Iterator[bytes], feed: Feed, numbers: dict[str, NumberColumn], file: str
+    chunks: Iterator[bytes], feed: FileFeed, numbers: dict[str, NumberColumn], file: str
 ) -> Iterator[RawTable]:
     """Read delimited text.
 
@@ -81,7 +81,7 @@ def read_csv_tables(
             yield _parse_block(records, layout, feed, file, first_line)
 
 
-def _as_utf8(chunks: Iterator[bytes], feed: Feed, file: str) -> Iterator[bytes]:
+def _as_utf8(chunks: Iterator[bytes], feed: FileFeed, file: str) -> Iterator[bytes]:
     if feed.encoding in ("utf-8", "utf-8-sig", "ascii"):
         for index, chunk in enumerate(chunks):
             yield chunk.removeprefix(_BOM) if index == 0 else chunk
@@ -123,7 +123,7 @@ def _unix_lines(data: bytes) -> bytes:
 
 
 def _read_head(
-    block: bytes, feed: Feed, numbers: dict[str, NumberColumn], file: str
+    block: bytes, feed: FileFeed, numbers: dict[str, NumberColumn], file: str
 ) -> tuple[CsvLayout | None, bytes, int]:
     """Take skipped lines and header off the first block; also tells the next line's number."""
     line = 1
@@ -153,7 +153,7 @@ def _first_record(block: bytes) -> bytes:
     return block[: end + 65_536] if b'"' in block[start:end] else block[:end]
 
 
-def _decode_head(records: Records, feed: Feed, file: str) -> str:
+def _decode_head(records: Records, feed: FileFeed, file: str) -> str:
     piece = records.data[records.starts[0] : records.ends[0]]
     try:
         return piece.decode("utf-8").rstrip("\r\n")
@@ -164,7 +164,7 @@ def _decode_head(records: Records, feed: Feed, file: str) -> str:
         ) from error
 
 
-def check_places(feed: Feed, absent: Mapping[str, str], names: list[str], file: str) -> None:
+def check_places(feed: FileFeed, absent: Mapping[str, str], names: list[str], file: str) -> None:
     """Refuse a file that lacks a column.
 
     Args:
@@ -191,7 +191,7 @@ def check_places(feed: Feed, absent: Mapping[str, str], names: list[str], file: 
 
 
 def _parse_block(
-    records: Records, layout: CsvLayout, feed: Feed, file: str, first_line: int
+    records: Records, layout: CsvLayout, feed: FileFeed, file: str, first_line: int
 ) -> RawTable:
     parsed = _parse_fast(records, layout, feed, file)
     if parsed is None:
@@ -222,7 +222,7 @@ def _parse_block(
 _Parsed = tuple[dict[str, pa.Array], np.ndarray | None, list[tuple[int, int]]]
 
 
-def _parse_fast(records: Records, layout: CsvLayout, feed: Feed, file: str) -> _Parsed | None:
+def _parse_fast(records: Records, layout: CsvLayout, feed: FileFeed, file: str) -> _Parsed | None:
     """Parse with Arrow; None where Arrow does not see the records we count."""
     malformed: list[tuple[int, int]] = []
 
@@ -271,7 +271,7 @@ def _one_array(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def _convert_options(layout: CsvLayout, feed: Feed) -> pa_csv.ConvertOptions:
+def _convert_options(layout: CsvLayout, feed: FileFeed) -> pa_csv.ConvertOptions:
     types: dict[str, pa.DataType] = {}
     for target, index in layout.places.items():
         column = layout.numbers.get(target)
@@ -287,7 +287,7 @@ def _convert_options(layout: CsvLayout, feed: Feed) -> pa_csv.ConvertOptions:
     )
 
 
-def _parse_slow(records: Records, layout: CsvLayout, feed: Feed) -> _Parsed:
+def _parse_slow(records: Records, layout: CsvLayout, feed: FileFeed) -> _Parsed:
     """Parse record by record: stray quotes cost their own record and no other."""
     wanted = list(layout.places.values())
     cells: list[list[str]] = [[] for _ in wanted]
@@ -306,7 +306,7 @@ def _parse_slow(records: Records, layout: CsvLayout, feed: Feed) -> _Parsed:
     return columns, np.array(good, np.int64), malformed
 
 
-def _original(text: str, names: Sequence[str], feed: Feed) -> Original:
+def _original(text: str, names: Sequence[str], feed: FileFeed) -> Original:
     fields = fields_of(text, feed.delimiter)
     named: dict[str, str | None] = dict(zip(names, fields, strict=False))
     for extra, value in enumerate(fields[len(names) :], start=len(names) + 1):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from batch_assets.contracts.batch import RejectedRow, SourceBatch
 from batch_assets.sources.market.containers import FileIdentity, identify
-from batch_assets.sources.market.feed import Feed
+from batch_assets.sources.market.feed import FileFeed
 from batch_assets.sources.market.file_names import find_day_files, require_folder
 from batch_assets.sources.market.judge import Found, build_day_input
 from batch_assets.sources.market.parse import BarParser
@@ -24,7 +24,7 @@ _Files = list[tuple[Path, FileIdentity]]
 class DayFileSource:
     """`layout = "by_day"`: each day's file is found, hashed and parsed by itself."""
 
-    def __init__(self, feed: Feed, cache_dir: Path) -> None:
+    def __init__(self, feed: FileFeed, cache_dir: Path) -> None:
         self._feed = feed
         self._cache_dir = cache_dir
         self._spellings = Spellings(feed)
@@ -41,7 +41,7 @@ class DayFileSource:
             found = Found(
                 source_hash=self._hash(files),
                 source_file=", ".join(identity.name for _, identity in files),
-                is_empty=_is_empty(files, parser),
+                is_empty=_is_empty(files, feed, parser),
             )
         return build_day_input(
             feed,
@@ -49,7 +49,7 @@ class DayFileSource:
             found,
             now=now,
             cache_dir=self._cache_dir,
-            read=partial(_read, parser, day, files),
+            read=partial(_read, parser, feed, day, files),
             notes=parser.notes,
         )
 
@@ -64,18 +64,18 @@ class DayFileSource:
         return digest.hexdigest()
 
 
-def _is_empty(files: _Files, parser: BarParser) -> bool:
+def _is_empty(files: _Files, feed: FileFeed, parser: BarParser) -> bool:
     if any(identity.size_bytes > _MAYBE_EMPTY_BYTES for _, identity in files):
         return False
     return not any(
         table.read_rows
         for path, identity in files
-        for table in read_tables(path, identity, parser.feed, parser.numbers)
+        for table in read_tables(path, identity, feed, parser.numbers)
     )
 
 
-def _read(parser: BarParser, day: date, files: _Files) -> Iterator[SourceBatch]:
+def _read(parser: BarParser, feed: FileFeed, day: date, files: _Files) -> Iterator[SourceBatch]:
     parser.notes.clear()
     for path, identity in files:
-        for table in read_tables(path, identity, parser.feed, parser.numbers):
+        for table in read_tables(path, identity, feed, parser.numbers):
             yield parser.parse(table, day)

@@ -8,13 +8,13 @@ from batch_assets.sources.market.source import DayReason
 
 def describe_day(reason: DayReason, feed: Feed, day: date, calendar_name: str) -> str:
     """One sentence: what was seen, what was expected, what to do next."""
-    where = f"{feed.folder}/{feed.files}"
+    where = feed.place
     ready_at = feed.ready_on(day).isoformat(timespec="minutes")
     texts = {
         DayReason.ROWS_FOUND: f"{day} has rows to load.",
         DayReason.ROWS_ON_CLOSED_DAY: (
             f"{day} is closed by {calendar_name}, but {where} has rows; they are loaded. "
-            "Correct the calendar with calendar_file, or remove the file."
+            "Correct the calendar with calendar_file, or remove the rows."
         ),
         DayReason.NOT_A_SESSION: f"{day} is not a session of {calendar_name}; nothing is expected.",
         DayReason.BEFORE_FIRST_DAY: f"{day} is before first_day of feed {feed.name}.",
@@ -23,8 +23,7 @@ def describe_day(reason: DayReason, feed: Feed, day: date, calendar_name: str) -
             "run the partition again after that."
         ),
         DayReason.BEFORE_READY_TIME: (
-            f"No file for {day} in {where} yet, expected by {ready_at}; "
-            "run the partition again after that."
+            f"{where} should have rows for {day} by {ready_at}; run the partition again after that."
         ),
         DayReason.MISSING_FILE: (
             f"No file for {day} in {where}, expected since {ready_at}, and the day is a session of "

@@ -1,7 +1,8 @@
-"""One `[market.feeds.<name>]` of batch_assets.toml: where files lie and what their cells mean.
+"""One `[market.feeds.<name>]` of batch_assets.toml: where rows come from and what they mean.
 
-Only what a person writes is here. Reading files belongs in files.py and below it, symbols in
-symbols.py, names of columns in columns.py.
+`Feed` is what all feeds have. A feed with `vendor` is a `VendorFeed`, any other a `FileFeed`.
+Only what a person writes is here. Reading files belongs in files.py and below it, asking vendors
+in vendors/, symbols in symbols.py, names of columns in columns.py.
 """
 
 import codecs
@@ -11,7 +12,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -23,6 +24,7 @@ from batch_assets.sources.market.columns import Columns
 from batch_assets.sources.market.dates import check_format
 from batch_assets.sources.market.exchanges import CLOSES, TradingHours
 from batch_assets.sources.market.symbols import SymbolRule
+from batch_assets.sources.market.vendors.registry import VENDORS, kind_of
 
 LOT_SHARES = 100  # 手, the board lot of mainland exchanges
 
@@ -59,17 +61,6 @@ class Feed(BaseModel):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,59}$", description="small letters, digits, _")
     source: str = Field(default="", description="value of the column `source`; the feed's name")
-    folder: Path = Field(description="relative paths start at the configuration's folder")
-    files: str = Field(default="*", min_length=1, description="glob; {date} or {date:%Y%m%d}")
-    layout: Layout
-    format: FileFormat | None = Field(default=None, description="else told by the file's name")
-    encoding: str = "utf-8"
-    delimiter: str = Field(default=",", min_length=1, max_length=1)
-    header: bool = True
-    skip_lines: int = Field(default=0, ge=0, description="lines before the header")
-    sheet: str | None = Field(default=None, description="of a workbook; else the first")
-    zip_member: str = Field(default="*", description="glob of the members of a zip to read")
-    columns: Columns = Columns()
     symbol: SymbolRule = SymbolRule()
     date_format: str = "auto"
     volume_unit: Literal["share", "lot"] | Decimal = "share"
@@ -89,15 +80,6 @@ class Feed(BaseModel):
     reject_limit_rows: int | None = Field(default=None, ge=0)
     reject_limit_ratio: float | None = Field(default=None, ge=0, le=1)
     max_partitions_per_run: int = Field(default=30, ge=1)
-    max_expanded_bytes: int = Field(default=8 * 1024**3, ge=1024)
-
-    @field_validator("encoding")
-    @classmethod
-    def _encoding_exists(cls, value: str) -> str:
-        try:
-            return codecs.lookup(value).name
-        except LookupError:
-            raise ValueError("no such encoding; try utf-8, gb18030, big5 or latin-1") from None
 
     @field_validator("date_format")
     @classmethod
@@ -112,9 +94,8 @@ class Feed(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _fits_together(self) -> "Feed":
-        hours = CLOSES.get(self.calendar)
-        if hours is None and not (self.time_zone and self.closes_at):
+    def _close_is_known(self) -> Self:
+        if CLOSES.get(self.calendar) is None and not (self.time_zone and self.closes_at):
             raise ValueError(
                 f"the close of calendar {self.calendar!r} is not known; write time_zone and "
                 "closes_at"
@@ -123,18 +104,22 @@ class Feed(BaseModel):
             ZoneInfo(self.zone_name)
         except (ZoneInfoNotFoundError, ValueError):
             raise ValueError(f"time_zone {self.zone_name!r} is not an IANA name") from None
-        if not self.header:
-            self._positions_only()
-        if self.suspended_values and not self.columns.status:
-            raise ValueError("suspended_values needs columns.status")
         return self
 
-    def _positions_only(self) -> None:
-        for target, candidates in self.columns.stated():
-            if any(isinstance(candidate, str) for candidate in candidates):
-                raise ValueError(
-                    f"columns.{target} is a name, but header = false; write its position from 1"
-                )
+    @property
+    def place(self) -> str:
+        """Where rows come from, for people."""
+        return self.name
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What tells this feed's rows from another's, for people."""
+        return {"place": self.place}
+
+    @property
+    def max_days_per_run(self) -> int | None:
+        """Days of a range that one run loads; None for all of them."""
+        return self.max_partitions_per_run
 
     @property
     def source_name(self) -> str:
@@ -183,17 +168,134 @@ class Feed(BaseModel):
         return datetime.combine(day, hours.close, tzinfo=zone)
 
     def ready_on(self, day: date) -> datetime:
-        """Instant from which the file of a day is expected."""
+        """Instant from which the rows of a day are expected."""
         return self.closes_on(day) + timedelta(minutes=self.ready_after_minutes)
 
     @property
     def cron(self) -> str:
-        """Cron of the daily run, in the feed's time zone: a minute after a file is due."""
+        """Cron of the daily run, in the feed's time zone: a minute after a day is due."""
         if self.schedule:
             return self.schedule
         # Any winter day: the wall clock is what counts, and it does not change with the season.
         ready = self.ready_on(date(2024, 1, 10)) + timedelta(minutes=1)
         return f"{ready.minute} {ready.hour} * * *"
+
+
+class FileFeed(Feed):
+    """A feed of files in a folder."""
+
+    folder: Path = Field(description="relative paths start at the configuration's folder")
+    files: str = Field(default="*", min_length=1, description="glob; {date} or {date:%Y%m%d}")
+    layout: Layout
+    format: FileFormat | None = Field(default=None, description="else told by the file's name")
+    encoding: str = "utf-8"
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    header: bool = True
+    skip_lines: int = Field(default=0, ge=0, description="lines before the header")
+    sheet: str | None = Field(default=None, description="of a workbook; else the first")
+    zip_member: str = Field(default="*", description="glob of the members of a zip to read")
+    columns: Columns = Columns()
+    max_expanded_bytes: int = Field(default=8 * 1024**3, ge=1024)
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding_exists(cls, value: str) -> str:
+        try:
+            return codecs.lookup(value).name
+        except LookupError:
+            raise ValueError("no such encoding; try utf-8, gb18030, big5 or latin-1") from None
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> Self:
+        if not self.header:
+            self._positions_only()
+        if self.suspended_values and not self.columns.status:
+            raise ValueError("suspended_values needs columns.status")
+        return self
+
+    def _positions_only(self) -> None:
+        for target, candidates in self.columns.stated():
+            if any(isinstance(candidate, str) for candidate in candidates):
+                raise ValueError(
+                    f"columns.{target} is a name, but header = false; write its position from 1"
+                )
+
+    @property
+    def place(self) -> str:
+        """Folder and files, for people."""
+        return f"{self.folder}/{self.files}"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What tells this feed's rows from another's, for people."""
+        return {"folder": str(self.folder), "files": self.files, "layout": str(self.layout)}
+
+
+class VendorFeed(Feed):
+    """A feed that asks a vendor over the network.
+
+    What its section does not say comes from the vendor's file in vendors/ (address, units, hours).
+    """
+
+    vendor: str = Field(description="a name of vendors/registry.py")
+    base_url: str = Field(default="", description="of vendors that speak HTTP")
+    host: str = Field(default="", description="of vendors with a protocol of their own")
+    port: int = Field(default=0, ge=0, le=65535)
+    token_env: str = Field(default="", description="environment variable that holds the token")
+    exchange: str = Field(default="", description="the vendor's name of the exchange asked for")
+    symbols: tuple[str, ...] = Field(default=(), description="canonical; asked one by one")
+    symbols_file: Path | None = Field(default=None, description="one symbol a line")
+    max_connections: int = Field(default=1, ge=1, le=32, description="open at the same time")
+    attempts: int = Field(default=4, ge=1, le=10, description="of one request")
+    first_wait_seconds: float = Field(default=1.0, gt=0, description="doubled after each failure")
+    max_wait_seconds: float = Field(default=90.0, ge=0, description="for a vendor's rate limit")
+    connect_timeout_seconds: float = Field(default=10.0, gt=0)
+    read_timeout_seconds: float = Field(default=30.0, gt=0, description="without a byte")
+    reply_timeout_seconds: float = Field(default=120.0, gt=0, description="for a whole reply")
+    max_reply_bytes: int = Field(default=256 * 1024**2, ge=1024)
+    max_reply_rows: int = Field(default=0, ge=0, description="a reply of so many is cut; 0: none")
+    reuse_minutes: int = Field(default=720, ge=0, description="replies by symbol are kept")
+
+    @field_validator("vendor")
+    @classmethod
+    def _vendor_is_known(cls, value: str) -> str:
+        kind_of(value)
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _base_url_is_one(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[^/\s?#]+(/[^\s?#]*)?", value):
+            raise ValueError("expected http:// or https://, a host, and no query")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _has_something_to_ask(self) -> Self:
+        if not kind_of(self.vendor).by_day and not (self.symbols or self.symbols_file):
+            raise ValueError(
+                f"vendor {self.vendor!r} answers by symbol only; write symbols or symbols_file"
+            )
+        return self
+
+    @property
+    def address(self) -> str:
+        """Base URL, or host and port."""
+        return self.base_url or f"{self.host}:{self.port}"
+
+    @property
+    def place(self) -> str:
+        """Vendor and address, for people."""
+        return f"{self.vendor} ({self.address})"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What tells this feed's rows from another's, for people."""
+        return {"vendor": self.vendor, "address": self.address}
+
+    @property
+    def max_days_per_run(self) -> int | None:
+        """All days of a range in one run where each symbol is asked once for all of them."""
+        return self.max_partitions_per_run if kind_of(self.vendor).by_day else None
 
 
 def build_feeds(section: Mapping[str, Any], base_dir: Path) -> dict[str, Feed]:
@@ -234,12 +336,23 @@ def _build_feed(name: str, body: Any, base_dir: Path) -> Feed:
             f"[market.feeds] {name} is {body!r}, expected a table; write [market.feeds.{name}]"
         )
     try:
-        feed = Feed(**{**body, "name": name})
+        feed = _validate(name, body)
     except ValidationError as error:
         raise ConfigurationError(f"[market.feeds.{name}] {describe_validation(error)}") from None
-    calendar_file = feed.calendar_file and base_dir / feed.calendar_file.expanduser()
-    folder = base_dir / feed.folder.expanduser()
-    return feed.model_copy(update={"folder": folder, "calendar_file": calendar_file})
+    paths = {
+        key: base_dir / path.expanduser()
+        for key in ("folder", "calendar_file", "symbols_file")
+        if (path := getattr(feed, key, None)) is not None
+    }
+    return feed.model_copy(update=paths)
+
+
+def _validate(name: str, body: Mapping[str, Any]) -> Feed:
+    vendor = body.get("vendor")
+    if vendor is None:
+        return FileFeed(**{**body, "name": name})
+    defaults = kind_of(vendor).defaults if isinstance(vendor, str) and vendor in VENDORS else {}
+    return VendorFeed(**{**defaults, **body, "name": name})
 
 
 def _refuse_mixed_sources(feeds: Mapping[str, Feed]) -> None:
@@ -253,7 +366,7 @@ def _refuse_mixed_sources(feeds: Mapping[str, Feed]) -> None:
             )
 
 
-def file_format(feed: Feed, name: str) -> FileFormat | None:
+def file_format(feed: FileFeed, name: str) -> FileFormat | None:
     """How a file is packed, by the feed or else by its name; None if the name does not say."""
     if feed.format is not None:
         return feed.format

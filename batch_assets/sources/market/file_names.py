@@ -6,7 +6,7 @@ from pathlib import Path
 
 from batch_assets.errors import SourceUnavailable
 from batch_assets.sources.market.dates import ROC_OFFSET_YEARS
-from batch_assets.sources.market.feed import Feed
+from batch_assets.sources.market.feed import FileFeed
 
 _DATE_FIELD = re.compile(r"\{date(?::(?P<format>[^{}]*))?\}")
 _WILDCARD = re.compile(r"[*?\[]")
@@ -17,7 +17,7 @@ def has_date(files: str) -> bool:
     return _DATE_FIELD.search(files) is not None
 
 
-def require_folder(feed: Feed) -> None:
+def require_folder(feed: FileFeed) -> None:
     """Refuse to take a missing folder for a folder without files.
 
     Raises:
@@ -30,7 +30,7 @@ def require_folder(feed: Feed) -> None:
         )
 
 
-def find_day_files(feed: Feed, day: date) -> list[Path]:
+def find_day_files(feed: FileFeed, day: date) -> list[Path]:
     """Files of one day, sorted by name."""
     pattern = _DATE_FIELD.sub(lambda found: _spell(day, found["format"]), feed.files)
     if not _WILDCARD.search(pattern):
@@ -39,7 +39,7 @@ def find_day_files(feed: Feed, day: date) -> list[Path]:
     return sorted(path for path in feed.folder.glob(pattern) if _is_data(path))
 
 
-def list_files(feed: Feed) -> list[Path]:
+def list_files(feed: FileFeed) -> list[Path]:
     """All files of the feed, sorted by name."""
     pattern = _DATE_FIELD.sub("*", feed.files)
     return sorted(path for path in feed.folder.glob(pattern) if _is_data(path))

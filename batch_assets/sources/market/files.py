@@ -1,21 +1,44 @@
-"""Feeds of files as market sources."""
+"""Feeds as market sources: of files, or of a vendor."""
 
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 from batch_assets.sources.market.day_files import DayFileSource
-from batch_assets.sources.market.feed import Feed, Layout
+from batch_assets.sources.market.feed import Feed, FileFeed, Layout, VendorFeed
 from batch_assets.sources.market.file_names import has_date
 from batch_assets.sources.market.many_day_files import ManyDaySource
 from batch_assets.sources.market.source import MarketSource
+from batch_assets.sources.market.vendors.registry import kind_of
+from batch_assets.sources.market.vendors.symbol_source import VendorSymbolSource
+from batch_assets.sources.market.vendors.vendor import Secrets, VendorAccess, no_secrets
+from batch_assets.sources.market.vendors.vendor_source import VendorDaySource
 
 
-def open_feed(feed: Feed, cache_dir: Path) -> MarketSource:
-    """The source of a feed; opens no file yet.
+def open_feed(
+    feed: Feed,
+    cache_dir: Path,
+    *,
+    secret: Secrets = no_secrets,
+    days: Sequence[date] = (),
+) -> MarketSource:
+    """The source of a feed; opens no file and no connection yet.
 
     Args:
         feed: The mapping.
-        cache_dir: Folder for calendars and for the index of folders whose files hold many days.
+        cache_dir: Folder for calendars, for the index of folders whose files hold many days, and
+            for the answers of vendors that are asked by symbol.
+        secret: Gives tokens by the name of their variable; `Settings.secret`.
+        days: All trade dates the run will ask for, where they are known: a vendor that answers by
+            symbol is then asked once a symbol for all of them.
     """
+    if isinstance(feed, VendorFeed):
+        access = VendorAccess(secret, cache_dir / "locks")
+        if kind_of(feed.vendor).by_day:
+            return VendorDaySource(feed, cache_dir, access)
+        return VendorSymbolSource(feed, cache_dir, access, days)
+    if not isinstance(feed, FileFeed):
+        raise TypeError(f"feed {feed.name} is a {type(feed).__name__}, expected files or a vendor")
     if feed.layout is Layout.BY_DAY and has_date(feed.files):
         return DayFileSource(feed, cache_dir)
     return ManyDaySource(feed, cache_dir)

@@ -18,7 +18,7 @@ from filelock import FileLock
 from batch_assets.contracts.batch import RejectedRow, SourceBatch
 from batch_assets.errors import LedgerImbalance, UnreadableSource
 from batch_assets.sources.market.containers import FileIdentity, identify, inside_folder
-from batch_assets.sources.market.feed import Feed
+from batch_assets.sources.market.feed import FileFeed
 from batch_assets.sources.market.file_names import list_files
 from batch_assets.sources.market.index_store import (
     INDEX_SCHEMA,
@@ -57,7 +57,7 @@ class _Plan:
     to_read: list[tuple[Path, FileIdentity]]
 
 
-def update_index(folder: Path, feed: Feed, *, now: datetime) -> Manifest:
+def update_index(folder: Path, feed: FileFeed, *, now: datetime) -> Manifest:
     """Make the index equal to the feed's files.
 
     Args:
@@ -91,7 +91,7 @@ def update_index(folder: Path, feed: Feed, *, now: datetime) -> Manifest:
     return updated
 
 
-def _is_current(feed: Feed, manifest: Manifest) -> bool:
+def _is_current(feed: FileFeed, manifest: Manifest) -> bool:
     paths = list_files(feed)
     if len(paths) != len(manifest.files):
         return False
@@ -108,7 +108,7 @@ def _is_unchanged(path: Path, file: IndexedFile) -> bool:
     return same and file.modified_ns + _YOUNG_NS < file.indexed_ns
 
 
-def _plan(feed: Feed, manifest: Manifest, now_ns: int) -> _Plan:
+def _plan(feed: FileFeed, manifest: Manifest, now_ns: int) -> _Plan:
     kept: dict[str, IndexedFile] = {}
     to_read: list[tuple[Path, FileIdentity]] = []
     for path in list_files(feed):
@@ -129,7 +129,7 @@ def _plan(feed: Feed, manifest: Manifest, now_ns: int) -> _Plan:
     return _Plan(kept, to_read)
 
 
-def _apply(folder: Path, feed: Feed, old: Manifest, plan: _Plan, now_ns: int) -> Manifest:
+def _apply(folder: Path, feed: FileFeed, old: Manifest, plan: _Plan, now_ns: int) -> Manifest:
     live = {number for file in plan.kept.values() for number in file.parts.values()}
     if not plan.to_read and len(plan.kept) == len(old.files):
         return replace(old, files=plan.kept)
@@ -155,7 +155,7 @@ def _is_mostly_dead(runs: list[Run], live: set[int]) -> bool:
     return len(runs) >= _MAX_RUNS or 2 * dead > sum(count for _, count in rows)
 
 
-def _rehash(folder: Path, feed: Feed, manifest: Manifest, days: set[str]) -> Manifest:
+def _rehash(folder: Path, feed: FileFeed, manifest: Manifest, days: set[str]) -> Manifest:
     fingerprint = mapping_fingerprint(feed)
     reader = IndexReader(folder, manifest)
     hashes = dict(manifest.days)
@@ -174,7 +174,7 @@ class _RunWriter:
     """Collects rows of many files and writes a run whenever enough are held."""
 
     folder: Path
-    feed: Feed
+    feed: FileFeed
     next_id: int
     runs: list[Run] = field(default_factory=list)
     _parser: BarParser = field(init=False)

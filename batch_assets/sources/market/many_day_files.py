@@ -20,7 +20,7 @@ from batch_assets.contracts.batch import (
 from batch_assets.errors import SourceChanged, UnreadableSource
 from batch_assets.sources.market.containers import FileIdentity
 from batch_assets.sources.market.contract import COLUMNS
-from batch_assets.sources.market.feed import Feed
+from batch_assets.sources.market.feed import FileFeed
 from batch_assets.sources.market.file_names import require_folder
 from batch_assets.sources.market.index_build import update_index
 from batch_assets.sources.market.index_store import (
@@ -41,12 +41,13 @@ LOOK_AGAIN_AFTER = timedelta(seconds=5)
 class ManyDaySource:
     """`layout = "by_symbol"`, or a layout whose file names do not tell the day."""
 
-    def __init__(self, feed: Feed, cache_dir: Path) -> None:
+    def __init__(self, feed: FileFeed, cache_dir: Path, *, index_dir: Path | None = None) -> None:
         self._feed = feed
         self._cache_dir = cache_dir
         self._fingerprint = mapping_fingerprint(feed)
         place = hashlib.sha256(str(feed.folder.resolve()).encode()).hexdigest()[:12]
-        self._folder = cache_dir / "index" / f"{feed.name}-{place}-{self._fingerprint}"
+        known_dir = cache_dir / "index" / f"{feed.name}-{place}-{self._fingerprint}"
+        self._folder = index_dir or known_dir
         self._reader: IndexReader | None = None
         self._looked_at: datetime | None = None
 

@@ -12,7 +12,7 @@ from batch_assets.sources.market.containers import (
     iter_members,
 )
 from batch_assets.sources.market.csv_blocks import read_csv_tables
-from batch_assets.sources.market.feed import Feed, FileFormat, file_format
+from batch_assets.sources.market.feed import Feed, FileFeed, FileFormat, file_format
 from batch_assets.sources.market.numbers import NumberColumn
 from batch_assets.sources.market.parse import PARSER_VERSION
 from batch_assets.sources.market.raw_table import RawTable
@@ -23,7 +23,10 @@ _NOT_MEANING = frozenset(
     {
         "name", "folder", "files", "calendar", "calendar_file", "closes_at", "first_day",
         "ready_after_minutes", "schedule", "reject_limit_rows", "reject_limit_ratio", "ohlc_rule",
-        "max_partitions_per_run", "max_expanded_bytes",
+        "max_partitions_per_run", "max_expanded_bytes", "base_url", "host", "port", "token_env",
+        "symbols", "symbols_file", "max_connections", "attempts", "first_wait_seconds",
+        "max_wait_seconds", "connect_timeout_seconds", "read_timeout_seconds",
+        "reply_timeout_seconds", "max_reply_bytes", "max_reply_rows", "reuse_minutes",
     }
 )  # fmt: skip
 
@@ -37,7 +40,7 @@ def mapping_fingerprint(feed: Feed) -> str:
 
 
 def read_tables(
-    path: Path, identity: FileIdentity, feed: Feed, numbers: dict[str, NumberColumn]
+    path: Path, identity: FileIdentity, feed: FileFeed, numbers: dict[str, NumberColumn]
 ) -> Iterator[RawTable]:
     """Read one file.
 
@@ -65,7 +68,7 @@ def read_tables(
 
 
 def _read_zip(
-    path: Path, identity: FileIdentity, feed: Feed, numbers: dict[str, NumberColumn]
+    path: Path, identity: FileIdentity, feed: FileFeed, numbers: dict[str, NumberColumn]
 ) -> Iterator[RawTable]:
     for member, chunks in iter_members(path, identity, feed):
         name = f"{identity.name}/{member}"

@@ -18,14 +18,14 @@ from batch_assets.errors import UnreadableSource
 from batch_assets.sources.market.columns import locate
 from batch_assets.sources.market.containers import FileIdentity, open_checked
 from batch_assets.sources.market.csv_blocks import check_places
-from batch_assets.sources.market.feed import Feed
+from batch_assets.sources.market.feed import FileFeed
 from batch_assets.sources.market.raw_table import RawTable
 
 _BATCH_ROWS = 32_768
 _Cell = str | int | float | bool | date | time | datetime | timedelta | None
 
 
-def read_workbook_tables(path: Path, identity: FileIdentity, feed: Feed) -> Iterator[RawTable]:
+def read_workbook_tables(path: Path, identity: FileIdentity, feed: FileFeed) -> Iterator[RawTable]:
     """Read one sheet of a workbook.
 
     The whole sheet is held in memory, as the format demands: about 100 bytes a cell.
@@ -46,7 +46,7 @@ def read_workbook_tables(path: Path, identity: FileIdentity, feed: Feed) -> Iter
         yield _sheet_table(rows, filled[start : start + _BATCH_ROWS], names, places, identity.name)
 
 
-def _sheet_rows(path: Path, identity: FileIdentity, feed: Feed) -> list[list[_Cell]]:
+def _sheet_rows(path: Path, identity: FileIdentity, feed: FileFeed) -> list[list[_Cell]]:
     # Imported here: only feeds of workbooks need it.
     from python_calamine import CalamineError, CalamineWorkbook
 
@@ -103,7 +103,7 @@ def _text(cell: _Cell) -> str | None:
     return cell.isoformat() if isinstance(cell, date) else str(cell)
 
 
-def read_parquet_tables(path: Path, identity: FileIdentity, feed: Feed) -> Iterator[RawTable]:
+def read_parquet_tables(path: Path, identity: FileIdentity, feed: FileFeed) -> Iterator[RawTable]:
     """Read a Parquet file, one table a batch of rows."""
     try:
         with open_checked(path, identity) as stream:

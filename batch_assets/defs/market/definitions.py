@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from batch_assets.defs.market.assets import asset_key_of, build_daily_bars, cache_dir_of
+from batch_assets.defs.market.assets import build_daily_bars
 from batch_assets.defs.market.automation import (
     DEFAULT_JOB,
     build_freshness_job,
@@ -10,7 +10,6 @@ from batch_assets.defs.market.automation import (
     build_sync_job,
     build_sync_schedule,
 )
-from batch_assets.defs.market.checks import build_freshness_check
 from batch_assets.settings import Settings
 from batch_assets.sources.market.feed import Feed, build_feeds
 
@@ -36,10 +35,9 @@ def _build_feed(
     feed: Feed, settings: Settings, partitions: dg.PartitionsDefinition[str]
 ) -> dg.Definitions:
     sync = build_sync_job(feed, f"market_sync_{feed.name}")
-    freshness = build_freshness_job(feed)
+    freshness = build_freshness_job(feed, settings)
     return dg.Definitions(
         assets=[build_daily_bars(feed, settings, partitions)],
-        asset_checks=[build_freshness_check(feed, asset_key_of(feed), cache_dir_of(settings))],
         jobs=[sync, freshness],
         schedules=[
             build_sync_schedule(feed, sync),

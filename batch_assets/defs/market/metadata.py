@@ -19,6 +19,7 @@ def metadata_of(report: DayReport) -> dict[str, dg.MetadataValue]:
     stored = ledger.inserted + ledger.updated + ledger.unchanged
     values: dict[str, dg.MetadataValue] = {
         "state": dg.MetadataValue.text(load.state.value),
+        "summary": dg.MetadataValue.text(summary_of(report)),
         "dagster/row_count": dg.MetadataValue.int(stored),
         "rows_read": dg.MetadataValue.int(ledger.read),
         "rows_inserted": dg.MetadataValue.int(ledger.inserted),
@@ -57,7 +58,6 @@ def _texts(report: DayReport) -> Mapping[str, str]:
     load = report.load
     candidates = {
         "reason": load.reason,
-        "message": report.message if load.state is not LoadState.SUCCESS else "",
         "recognised_by": load.recognised_by or "",
         "publish_path": load.publish_path,
         "source_file": load.source_file,

@@ -14,6 +14,7 @@ from batch_assets_tests.defs.market_files import (
     evaluations,
     failure_text,
     materializations,
+    observations,
     verdict_of,
 )
 
@@ -35,7 +36,7 @@ def week(market: Market) -> Market:
 def test_good_day_is_stored_and_materialised(market: Market) -> None:
     market.write("cn", GOOD, day_text(GOOD, 5))
 
-    result = market.sync(GOOD)
+    result = market.sync(GOOD, clock=ClockResource(fixed_at="2024-09-27T18:00:00+08:00"))
 
     assert result.success
     assert market.stored_days("cn") == {GOOD: 5}
@@ -127,6 +128,9 @@ def test_range_keeps_good_days_and_fails_bad_ones(week: Market) -> None:
     assert failed[BROKEN].metadata["state"].value == "failed"
     assert failed[MISSING].metadata["reason"].value == "missing_file"
     assert set(failed) == {BROKEN, MISSING}
+    observed = observations(week.sync(BROKEN, MISSING))
+    assert set(observed) == {BROKEN, MISSING}
+    assert "put the file there" in str(observed[MISSING].metadata["summary"].value)
 
 
 def test_range_with_bad_days_is_not_tried_again(week: Market) -> None:
@@ -174,6 +178,8 @@ def test_todays_key_before_and_after_the_close(
 
     assert result.success == (state != "failed")
     assert (list(materializations(result)) == [GOOD]) == (state == "success")
+    # A day without a materialisation still says on its page what became of it.
+    assert (list(observations(result)) == [GOOD]) == (state != "success")
     assert market.rows("SELECT state FROM ops.loads") == [(state,)]
 
 

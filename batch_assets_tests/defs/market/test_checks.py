@@ -32,13 +32,15 @@ def tamper(market: Market, *statements: str) -> None:
 def test_each_run_evaluates_every_check_once_with_observed_and_expected(market: Market) -> None:
     market.write("cn", GOOD, day_text(GOOD, 5))
 
-    found = evaluations(market.sync(GOOD))
+    clock = ClockResource(fixed_at="2024-09-27T18:00:00+08:00")
+    found = evaluations(market.sync(GOOD, clock=clock))
 
     assert sorted(e.check_name for e in found) == [
         "complete_against_previous_session",
         "error_rate_within_budget",
         "every_day_is_loaded",
         "ledger_balances",
+        "newest_session_is_stored",
         "no_duplicate_keys",
     ]
     assert all(e.passed and e.metadata["observed"].value for e in found)
@@ -133,3 +135,30 @@ def test_feed_without_any_bar_is_stale(market: Market) -> None:
 
     assert not verdict.passed
     assert verdict.metadata["observed"].value == "newest bar none"
+
+
+def test_run_of_old_days_warns_that_newer_ones_are_missing(market: Market) -> None:
+    market.write("cn", GOOD, day_text(GOOD, 5))
+
+    result = market.sync(GOOD)
+
+    verdict = verdict_of(result, "newest_session_is_stored")
+    assert result.success
+    assert (verdict.passed, verdict.severity) == (False, dg.AssetCheckSeverity.WARN)
+
+
+def test_freshness_between_runs_is_the_checks_newest_evaluation(market: Market) -> None:
+    market.write("cn", GOOD, day_text(GOOD, 5))
+    market.sync(GOOD, clock=ClockResource(fixed_at="2024-09-27T18:00:00+08:00"))
+    ask_freshness(market, "2024-09-30T16:01:00+08:00")
+
+    key = dg.AssetCheckKey(dg.AssetKey(["market", "cn", "daily_bars"]), "newest_session_is_stored")
+    events = market.instance.get_records_for_run(
+        market.instance.get_runs(limit=1)[0].run_id,
+        of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION,
+    ).records
+
+    [event] = [record.event_log_entry.dagster_event for record in events]
+    assert event is not None
+    assert event.asset_check_evaluation_data.asset_check_key == key
+    assert not event.asset_check_evaluation_data.passed

@@ -10,6 +10,17 @@ CREATE SCHEMA staging;
 
 CREATE SEQUENCE ops.lease_tokens AS bigint INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1;
 
+CREATE TABLE market.adjustment_factors (
+    source text COLLATE "C" NOT NULL,
+    symbol text COLLATE "C" NOT NULL,
+    ex_date date NOT NULL,
+    factor numeric(24,12) NOT NULL,
+    revision integer DEFAULT 1 NOT NULL,
+    load_id bigint NOT NULL,
+    CONSTRAINT adjustment_factors_pkey PRIMARY KEY (source, symbol, ex_date),
+    CONSTRAINT adjustment_factors_are_positive CHECK ((factor > (0)::numeric))
+);
+
 CREATE TABLE market.daily_bars (
     source text COLLATE "C" NOT NULL,
     symbol text COLLATE "C" NOT NULL,
@@ -50,6 +61,41 @@ CREATE TABLE market.daily_bars_history (
     superseded_by bigint NOT NULL,
     CONSTRAINT daily_bars_history_pkey PRIMARY KEY (source, trade_date, symbol, superseded_by),
     CONSTRAINT daily_bars_history_ends_after_it_begins CHECK ((known_from <= known_to))
+);
+
+CREATE TABLE market.instrument_aliases (
+    source text COLLATE "C" NOT NULL,
+    alias text COLLATE "C" NOT NULL,
+    valid_from date NOT NULL,
+    valid_to date,
+    symbol text COLLATE "C" NOT NULL,
+    revision integer DEFAULT 1 NOT NULL,
+    load_id bigint NOT NULL,
+    CONSTRAINT instrument_aliases_pkey PRIMARY KEY (source, alias, valid_from),
+    CONSTRAINT instrument_aliases_end_after_they_begin CHECK ((valid_to > valid_from))
+);
+
+CREATE TABLE market.instruments (
+    source text COLLATE "C" NOT NULL,
+    symbol text COLLATE "C" NOT NULL,
+    name text,
+    board text,
+    listed_on date,
+    delisted_on date,
+    revision integer DEFAULT 1 NOT NULL,
+    load_id bigint NOT NULL,
+    CONSTRAINT instruments_pkey PRIMARY KEY (source, symbol),
+    CONSTRAINT instruments_end_after_they_begin CHECK ((delisted_on >= listed_on))
+);
+
+CREATE TABLE market.suspensions (
+    source text COLLATE "C" NOT NULL,
+    trade_date date NOT NULL,
+    symbol text COLLATE "C" NOT NULL,
+    reason text,
+    revision integer DEFAULT 1 NOT NULL,
+    load_id bigint NOT NULL,
+    CONSTRAINT suspensions_pkey PRIMARY KEY (source, trade_date, symbol)
 );
 
 CREATE TABLE ops.checkpoints (
@@ -288,6 +334,56 @@ AS $function$
     WHERE known_from <= at AND at < known_to
 $function$;
 
+CREATE VIEW market.daily_bars_hfq AS
+ SELECT b.source,
+    b.symbol,
+    b.trade_date,
+    round((b.open * COALESCE(f.factor, (1)::numeric)), 6) AS open,
+    round((b.high * COALESCE(f.factor, (1)::numeric)), 6) AS high,
+    round((b.low * COALESCE(f.factor, (1)::numeric)), 6) AS low,
+    round((b.close * COALESCE(f.factor, (1)::numeric)), 6) AS close,
+    round((b.pre_close * COALESCE(f.factor, (1)::numeric)), 6) AS pre_close,
+    b.volume,
+    b.amount,
+    'hfq'::text AS adjustment,
+    b.status,
+    COALESCE(f.factor, (1)::numeric) AS factor
+   FROM (market.daily_bars b
+     LEFT JOIN LATERAL ( SELECT a.factor
+           FROM market.adjustment_factors a
+          WHERE ((a.source = b.source) AND (a.symbol = b.symbol) AND (a.ex_date <= b.trade_date))
+          ORDER BY a.ex_date DESC
+         LIMIT 1) f ON (true))
+  WHERE (b.adjustment = 'raw'::text);
+CREATE VIEW market.daily_bars_qfq AS
+ SELECT b.source,
+    b.symbol,
+    b.trade_date,
+    round(((b.open * COALESCE(f.factor, (1)::numeric)) / COALESCE(n.factor, (1)::numeric)), 6) AS open,
+    round(((b.high * COALESCE(f.factor, (1)::numeric)) / COALESCE(n.factor, (1)::numeric)), 6) AS high,
+    round(((b.low * COALESCE(f.factor, (1)::numeric)) / COALESCE(n.factor, (1)::numeric)), 6) AS low,
+    round(((b.close * COALESCE(f.factor, (1)::numeric)) / COALESCE(n.factor, (1)::numeric)), 6) AS close,
+    round(((b.pre_close * COALESCE(f.factor, (1)::numeric)) / COALESCE(n.factor, (1)::numeric)), 6) AS pre_close,
+    b.volume,
+    b.amount,
+    'qfq'::text AS adjustment,
+    b.status,
+    (COALESCE(f.factor, (1)::numeric) / COALESCE(n.factor, (1)::numeric)) AS factor
+   FROM (((market.daily_bars b
+     CROSS JOIN LATERAL ( SELECT max(d.trade_date) AS trade_date
+           FROM market.daily_bars d
+          WHERE (d.source = b.source)) newest)
+     LEFT JOIN LATERAL ( SELECT a.factor
+           FROM market.adjustment_factors a
+          WHERE ((a.source = b.source) AND (a.symbol = b.symbol) AND (a.ex_date <= b.trade_date))
+          ORDER BY a.ex_date DESC
+         LIMIT 1) f ON (true))
+     LEFT JOIN LATERAL ( SELECT a.factor
+           FROM market.adjustment_factors a
+          WHERE ((a.source = b.source) AND (a.symbol = b.symbol) AND (a.ex_date <= newest.trade_date))
+          ORDER BY a.ex_date DESC
+         LIMIT 1) n ON (true))
+  WHERE (b.adjustment = 'raw'::text);
 CREATE VIEW market.daily_bars_versions AS
  SELECT b.source,
     b.symbol,
@@ -332,6 +428,9 @@ COMMENT ON SCHEMA market IS 'Market data: daily bars, one row per source, symbol
 COMMENT ON SCHEMA ops IS 'Loads, windows, leases, checkpoints and dead letters of batch_assets.';
 COMMENT ON SCHEMA staging IS 'Persistent staging tables of loads in progress; safe to drop when no lease is held.';
 
+COMMENT ON TABLE market.adjustment_factors IS 'Cumulative backward factors of a source''s raw bars, one row for each change.';
+COMMENT ON COLUMN market.adjustment_factors.ex_date IS 'First trade date on which the factor holds; before the first one of a symbol it is 1.';
+COMMENT ON COLUMN market.adjustment_factors.factor IS 'Raw price times this is the backward-adjusted (hfq) price.';
 COMMENT ON TABLE market.daily_bars IS 'One row per source, symbol and trade date; prices in the listing''s currency.';
 COMMENT ON COLUMN market.daily_bars.source IS 'The feed''s source; a vendor or a set of files with one price adjustment.';
 COMMENT ON COLUMN market.daily_bars.symbol IS 'Canonical symbol: code and exchange (600000.SH, AAPL.US).';
@@ -343,13 +442,26 @@ COMMENT ON COLUMN market.daily_bars.adjustment IS 'raw, qfq (forward-adjusted) o
 COMMENT ON COLUMN market.daily_bars.status IS 'traded, suspended (open, high and low NULL; close as the vendor carries it over) or no_trade.';
 COMMENT ON COLUMN market.daily_bars.revision IS '1 when first loaded, raised by each later change of the row.';
 COMMENT ON COLUMN market.daily_bars.load_id IS 'ops.loads row that wrote this version.';
+COMMENT ON VIEW market.daily_bars_hfq IS 'Backward-adjusted bars: raw prices times the factor of their day. Volume and amount stay as traded.';
+COMMENT ON COLUMN market.daily_bars_hfq.factor IS 'What the raw prices were multiplied with; 1 where no factor is known.';
 COMMENT ON TABLE market.daily_bars_history IS 'Former versions of rows of market.daily_bars; written by the load that replaced them, in its transaction.';
 COMMENT ON COLUMN market.daily_bars_history.revision IS 'Version of the row, from 1; the current one is in market.daily_bars.';
 COMMENT ON COLUMN market.daily_bars_history.load_id IS 'ops.loads row that wrote this version.';
 COMMENT ON COLUMN market.daily_bars_history.known_from IS 'ops.loads.known_at of the load that wrote this version, -infinity where no load is known.';
 COMMENT ON COLUMN market.daily_bars_history.known_to IS 'ops.loads.known_at of the load that replaced it; exclusive.';
 COMMENT ON COLUMN market.daily_bars_history.superseded_by IS 'ops.loads row that replaced this version.';
+COMMENT ON VIEW market.daily_bars_qfq IS 'Forward-adjusted bars: those of the source''s newest trade date are raw. Volume and amount stay as traded.';
+COMMENT ON COLUMN market.daily_bars_qfq.factor IS 'What the raw prices were multiplied with: the factor of the day over that of the source''s newest trade date.';
 COMMENT ON VIEW market.daily_bars_versions IS 'Every version of every bar, known from known_from to before known_to.';
+COMMENT ON TABLE market.instrument_aliases IS 'Other names of instruments, with the dates on which they are meant: codes change, and tickers are used again.';
+COMMENT ON COLUMN market.instrument_aliases.alias IS 'A canonical symbol that stands for `symbol` in these days (430047.BJ for 920047.BJ).';
+COMMENT ON COLUMN market.instrument_aliases.valid_to IS 'First date on which it does not any more; NULL while it does.';
+COMMENT ON TABLE market.instruments IS 'One row per source and symbol that the source gives bars of.';
+COMMENT ON COLUMN market.instruments.board IS 'Section of the exchange as the vendor names it (main, ChiNext, STAR).';
+COMMENT ON COLUMN market.instruments.listed_on IS 'First trade date; NULL where the source does not say, and then no bar is expected of it.';
+COMMENT ON COLUMN market.instruments.delisted_on IS 'First date on which it is not listed any more; NULL while it is.';
+COMMENT ON TABLE market.suspensions IS 'One row per symbol and trade date without trading, for the whole day.';
+COMMENT ON COLUMN market.suspensions.reason IS 'As the source states it.';
 COMMENT ON TABLE ops.checkpoints IS 'Chunks already staged for a window, committed together with their rows.';
 COMMENT ON COLUMN ops.checkpoints."position" IS 'Where the source continues after this chunk.';
 COMMENT ON TABLE ops.dead_letters IS 'Rows that were not loaded, with their original values, the reason and where they came from.';

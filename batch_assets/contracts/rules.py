@@ -10,6 +10,7 @@ from enum import StrEnum
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batch_assets.contracts.decimals import as_integers, none_broken
 
 # One genuine exception among eight symbols is 12 %, and no sign of a wrong unit.
 WINDOW_LIMIT_ROWS = 3
@@ -72,7 +73,14 @@ def not_negative(column: str) -> RowRule:
     return RowRule(
         name="negative_value",
         columns=(column,),
-        broken=lambda batch: pc.less(batch.column(column), pa.scalar(0).cast(pa.int64())),
+        broken=lambda batch: _is_negative(batch.column(column)),
         expected="zero or more",
         hint="correct the sign in the source",
     )
+
+
+def _is_negative(values: pa.Array) -> pa.BooleanArray:
+    integers = as_integers(values)
+    if integers is not None and integers.min(initial=0) >= 0:
+        return none_broken(len(values))
+    return pc.less(values, pa.scalar(0).cast(pa.int64()))

@@ -5,6 +5,8 @@ import hashlib
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batch_assets.contracts.decimals import as_integers
+
 
 def hash_rows(rows: pa.RecordBatch) -> str:
     """SHA-256 over schema, NULLs and values of rows that are already in key order.
@@ -32,11 +34,19 @@ def _update(digest: "hashlib._Hash", column: pa.Array) -> None:
     else:
         # The slot behind a NULL holds anything: overwrite it before hashing.
         filled = column if not column.null_count else _fill(column)
-        digest.update(_value_bytes(filled, kind.bit_width // 8))
+        integers = as_integers(filled)
+        if integers is not None:
+            # Half the bytes; which form is taken depends on the values alone.
+            digest.update(b"64")
+            digest.update(integers.tobytes())
+        else:
+            digest.update(_value_bytes(filled, kind.bit_width // 8))
 
 
 def _update_variable(digest: "hashlib._Hash", column: pa.Array) -> None:
-    values = pc.fill_null(pc.cast(column, pa.large_binary()), b"")
+    values = pc.cast(column, pa.large_binary())
+    if values.null_count:
+        values = pc.fill_null(values, b"")
     digest.update(_value_bytes(pc.cast(pc.binary_length(values), pa.int64()), 8))
     _, offsets_buffer, data = values.buffers()
     if data is not None and len(values):

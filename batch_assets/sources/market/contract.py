@@ -5,9 +5,11 @@ Rules about a day against other days belong in `quality/`.
 
 from functools import reduce
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batch_assets.contracts.decimals import as_integers, none_broken
 from batch_assets.contracts.rules import RowRule, Severity, not_negative, required
 from batch_assets.contracts.table import Disposition, TableContract
 from batch_assets.sources.market.columns import NUMBERS, PRICES
@@ -81,6 +83,9 @@ def _required_when_traded(column: str) -> RowRule:
 
 def _zero_price() -> RowRule:
     def broken(batch: pa.RecordBatch) -> pa.BooleanArray:
+        known = [as_integers(batch.column(name)) for name in PRICES[:4]]
+        if all(prices is not None and prices.all() for prices in known):
+            return none_broken(batch.num_rows)
         zero = [pc.equal(batch.column(name), pa.scalar(0)) for name in PRICES[:4]]
         any_zero = reduce(pc.or_kleene, zero)
         return pc.and_kleene(any_zero, _is_traded(batch))
@@ -97,6 +102,8 @@ def _zero_price() -> RowRule:
 def _prices_out_of_order(severity: Severity) -> RowRule:
     def broken(batch: pa.RecordBatch) -> pa.BooleanArray:
         high, low = batch.column("high"), batch.column("low")
+        if _are_surely_in_order(batch):
+            return none_broken(batch.num_rows)
         # Null prices are left out of the extremes, and a null high or low breaks nothing.
         highest = pc.max_element_wise(batch.column("open"), batch.column("close"), low)
         lowest = pc.min_element_wise(batch.column("open"), batch.column("close"), high)
@@ -113,6 +120,15 @@ def _prices_out_of_order(severity: Severity) -> RowRule:
         hint='correct the prices, or set ohlc_rule = "warn" if the exchange publishes such bars',
         severity=severity,
     )
+
+
+def _are_surely_in_order(batch: pa.RecordBatch) -> bool:
+    known = [as_integers(batch.column(name)) for name in PRICES[:4]]
+    opened, high, low, close = known
+    if opened is None or high is None or low is None or close is None:
+        return False
+    highest, lowest = np.maximum(opened, close), np.minimum(opened, close)
+    return bool((high >= highest).all() and (low <= lowest).all())
 
 
 def _vwap_outside_range() -> RowRule:

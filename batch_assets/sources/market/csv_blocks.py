@@ -231,6 +231,8 @@ def _parse_fast(records: Records, layout: CsvLayout, feed: FileFeed, file: str) 
         return "skip"
 
     table = None
+    # Without the rules of quotes Arrow parses the same text in two thirds of the time.
+    is_quoted = b'"' in records.data
     while table is None:
         malformed.clear()
         try:
@@ -243,7 +245,8 @@ def _parse_fast(records: Records, layout: CsvLayout, feed: FileFeed, file: str) 
                 ),
                 parse_options=pa_csv.ParseOptions(
                     delimiter=feed.delimiter,
-                    newlines_in_values=True,
+                    quote_char='"' if is_quoted else False,
+                    newlines_in_values=is_quoted,
                     invalid_row_handler=skip,
                 ),
                 convert_options=_convert_options(layout, feed),

@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batch_assets.contracts.decimals import words
+
 ROUNDING_RULE = "rounded_half_even"
 """Name under which cells with more decimals than the column are counted."""
 
@@ -160,20 +162,12 @@ def is_all_positive(values: pa.Array) -> bool:
     """Whether every decimal surely is above zero; False also where there is a null."""
     if values.null_count:
         return False
-    lower, upper = _words(values)
+    lower, upper = words(values)
     return not ((upper < 0) | ((upper == 0) & (lower == 0))).any()
 
 
-def _words(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper 64 bits of 128-bit decimals."""
-    buffer = values.buffers()[1]
-    words = np.frombuffer(buffer or b"", np.int64)
-    words = words[2 * values.offset : 2 * (values.offset + len(values))]
-    return words[::2], words[1::2]
-
-
 def _is_small(values: pa.Array) -> bool:
-    _, upper = _words(values)
+    _, upper = words(values)
     return not upper.any() or bool((np.abs(upper) <= 1).all() and (upper <= 0).all())
 
 

@@ -123,6 +123,8 @@ class BarParser:
         if values is None:
             return pa.repeat(pa.scalar(day, pa.date32()), count)
         coded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
+        if day is not None and self._says(coded, day):
+            return pa.repeat(pa.scalar(day, pa.date32()), count)
         distinct = self.spellings.dates(coded.dictionary)
         dates = distinct.take(coded.indices)
         if dates.null_count:
@@ -141,6 +143,14 @@ class BarParser:
                 hint="move the row to the file of its day",
             )  # fmt: skip
         return dates
+
+    def _says(self, coded: pa.DictionaryArray, day: date) -> bool:
+        """Whether every cell is the day in plain ISO form, as in almost every file of a day."""
+        return (
+            self.feed.date_format in ("auto", "iso")
+            and not coded.null_count
+            and coded.dictionary.to_pylist() == [day.isoformat()]
+        )
 
     def _symbol_column(self, raw: RawTable, count: int, faults: "_Faults") -> pa.Array:
         rule = self.feed.symbol

@@ -42,6 +42,9 @@ def apply_status(
 def _apply(columns: dict[str, pa.Array], status_text: pa.Array | None, feed: Feed) -> None:
     volume = columns["volume"]
     no_volume = pc.fill_null(pc.equal(volume, pa.scalar(0)), False)
+    if is_all_positive(columns["close"]) and not feed.suspended_values:
+        columns["status"] = pc.if_else(no_volume, NO_TRADE, TRADED)
+        return
     suspended = pc.and_(no_volume, _all_zero(columns))
     if status_text is not None and feed.suspended_values:
         said = pc.is_in(status_text, value_set=pa.array(feed.suspended_values, pa.string()))

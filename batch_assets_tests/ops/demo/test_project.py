@@ -37,7 +37,7 @@ def test_written_configuration_is_in_force_inside_the_folder(project: DemoProjec
 
     inside = load_settings({}, working_dir=project.feed_dir)
     feeds = build_feeds(inside.section("market"), inside.config_dir)
-    assert inside == project.settings()
+    assert inside.model_dump() == project.settings().model_dump()
     assert [feed.folder for feed in feeds.values()] == [project.feed_dir]
 
 

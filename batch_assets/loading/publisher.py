@@ -16,8 +16,6 @@ from batch_assets.loading.dead_letters import supersede_dead_letters, write_dead
 from batch_assets.loading.failures import Failure, as_refusal, close_failed
 from batch_assets.loading.leases import (
     Heartbeat,
-    Holder,
-    acquire_leases,
     drop_leases,
     release_leases,
 )
@@ -27,9 +25,9 @@ from batch_assets.loading.loads import (
     LoadContext,
     Outcome,
     close_load,
-    open_loads,
     record_outcomes,
 )
+from batch_assets.loading.opening import open_windows
 from batch_assets.loading.oversized import OversizedLoad
 from batch_assets.loading.pipeline import Group
 from batch_assets.loading.prepare import (
@@ -211,22 +209,9 @@ class Publisher:
         Returns:
             Tokens by resource and load_ids by window key, of the windows obtained.
         """
-        # If a server crash loses this commit, publishing finds no lease and refuses: losing it
-        # is safe, and waiting for the disk here would double the cost of a small window.
-        self.conn.execute("SET LOCAL synchronous_commit = off")
-        tokens = acquire_leases(
-            self.conn,
-            [self.context.resource(source.window) for source in windows],
-            holder=Holder(self.options.run_id),
-            lease_seconds=self.options.lease_seconds,
+        tokens, load_ids = open_windows(
+            self.conn, self.context, windows, lease_seconds=self.options.lease_seconds
         )
-        opened = [
-            (source.window, source.source_file, source.source_hash)
-            for source in windows
-            if self.context.resource(source.window) in tokens
-        ]
-        load_ids = open_loads(self.conn, self.context, opened, tokens) if opened else {}
-        self.conn.commit()
         reach("publish.after_lease")
         return tokens, load_ids
 

@@ -5,6 +5,7 @@ days -> source.open_day -> window source or outcome -> load_windows -> one repor
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
@@ -104,9 +105,11 @@ def sync_days(
     inputs: dict[str, DayInput] = {}
 
     def items() -> Iterator[WindowSource | Outcome]:
-        for day in days:
-            yield _open(source, day, now, inputs)
-        yield from _undated(source, now)
+        # Closed where it was asked: in the thread that reads ahead.
+        with closing(source):
+            for day in days:
+                yield _open(source, day, now, inputs)
+            yield from _undated(source, now)
 
     contract = daily_bars_contract(feed)
     for report in load_windows(connect, contract, scope_of(feed), items(), options):

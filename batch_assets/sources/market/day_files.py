@@ -57,6 +57,9 @@ class DayFileSource:
         """Nothing: a row of a day's file belongs to that day whatever its cells say."""
         return ()
 
+    def close(self) -> None:
+        """Nothing: files are open only while they are read."""
+
     def _hash(self, files: _Files) -> str:
         digest = hashlib.sha256(self._fingerprint.encode())
         for _, identity in files:

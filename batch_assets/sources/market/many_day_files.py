@@ -90,6 +90,10 @@ class ManyDaySource:
         ]
         return (*unreadable, *reader.read_rejected(None))
 
+    def close(self) -> None:
+        """Forget the index; its memory maps go with the last batch that was read from it."""
+        self._reader = None
+
     def _current(self, now: datetime) -> IndexReader:
         looked_at, reader = self._looked_at, self._reader
         is_recent = looked_at is not None and timedelta(0) <= now - looked_at < LOOK_AGAIN_AFTER

@@ -165,3 +165,7 @@ class MarketSource(Protocol):
     def undated(self, *, now: datetime) -> tuple[RejectedRow, ...]:
         """Rows that belong to no day because their date cannot be read."""
         ...
+
+    def close(self) -> None:
+        """Give back what is held open; the source can be asked again."""
+        ...

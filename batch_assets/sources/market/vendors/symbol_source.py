@@ -61,6 +61,11 @@ class VendorSymbolSource:
         """See MarketSource."""
         return () if self._files is None else self._files.undated(now=now)
 
+    def close(self) -> None:
+        """Forget the index of the answers; connections are closed when all symbols are asked."""
+        if self._files is not None:
+            self._files.close()
+
     def _judge(self, day: date, now: datetime, found: Found) -> DayInput:
         return build_day_input(
             self._feed,

@@ -3,7 +3,6 @@
 A day that needs no rows, or cannot have them yet, is judged without asking.
 """
 
-import weakref
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from functools import partial
@@ -46,7 +45,6 @@ class VendorDaySource:
         if not isinstance(vendor, AnswersDays):
             raise TypeError(f"{feed.vendor} does not answer by day; it needs a symbol source")
         self._vendor: AnswersDays = vendor
-        weakref.finalize(self, vendor.close)
 
     def open_day(self, day: date, *, now: datetime) -> DayInput:
         """See MarketSource; asks the vendor for a day that should have rows."""
@@ -67,12 +65,12 @@ class VendorDaySource:
         return judge(found, read=partial(_read, parser, raw, day))
 
     def undated(self, *, now: datetime) -> tuple[RejectedRow, ...]:  # noqa: ARG002 - the protocol's
-        """Nothing: a row belongs to the day that was asked for. Also gives connections back.
-
-        It is the last thing a run asks, and idle connections are what vendors count.
-        """
-        self._vendor.close()
+        """Nothing: a row belongs to the day that was asked for."""
         return ()
+
+    def close(self) -> None:
+        """Give connections back."""
+        self._vendor.close()
 
     def _fetch(self, day: date) -> tuple[RawTable, str]:
         answer = self._vendor.fetch_day(day)

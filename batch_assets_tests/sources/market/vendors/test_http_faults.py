@@ -1,0 +1,133 @@
+"""Every fault of HTTP, through a whole vendor."""
+
+import logging
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from batch_assets.errors import (
+    BatchAssetsError,
+    SourceRateLimited,
+    SourceRefused,
+    SourceUnavailable,
+)
+from batch_assets.sources.market.vendors.http import retry_after_seconds
+from batch_assets_tests.fakes.bars import us_market
+from batch_assets_tests.fakes.http_vendor import HttpVendorServer
+from batch_assets_tests.fakes.vendor_answers import eodhd_answers
+from batch_assets_tests.sources.market.vendors.conftest import (
+    BOUND_SECONDS,
+    DAY,
+    NEXT_DAY,
+    NOW,
+    VendorSourceMaker,
+    rows_of,
+)
+
+MARKET = {day.isoformat(): us_market(day) for day in (DAY, NEXT_DAY)}
+
+
+@pytest.mark.parametrize(
+    ("fault", "failure", "message"),
+    [
+        ("silent", SourceUnavailable, "not a byte for 0.3 s"),
+        ("reset", SourceUnavailable, "the connection broke"),
+        ("half_body", SourceUnavailable, "the connection broke"),
+        ("drip", SourceUnavailable, "no complete answer within 0.7 s"),
+        ("drip_head", SourceUnavailable, "no complete answer within 0.7 s"),
+        ("truncated", SourceUnavailable, "not complete JSON"),
+        ("html", SourceUnavailable, "not complete JSON.*Please log in"),
+        ("500", SourceUnavailable, "HTTP status 500"),
+        ("502", SourceUnavailable, "HTTP status 502.*the server says no"),
+        ("504", SourceUnavailable, "HTTP status 504"),
+        ("429:30", SourceRateLimited, "after 30 s"),
+        ("429", SourceRateLimited, "after 60 s"),
+        ("401", SourceRefused, "check the token in EODHD_API_TOKEN"),
+        ("403", SourceRefused, "check the token in EODHD_API_TOKEN"),
+        ("404", SourceRefused, "check base_url and exchange"),
+        ("302", SourceRefused, "check base_url and exchange"),
+        ("418", SourceRefused, "changed its interface"),
+    ],
+)
+def test_a_fault_ends_in_time_with_its_own_class(
+    make_vendor_source: VendorSourceMaker,
+    fault: str,
+    failure: type[BatchAssetsError],
+    message: str,
+) -> None:
+    with HttpVendorServer(eodhd_answers(MARKET)) as server:
+        server.faults.extend([fault] * 2)
+        source = make_vendor_source("eodhd", base_url=server.base_url)
+        started = time.monotonic()
+
+        with pytest.raises(failure, match=message) as caught:
+            source.open_day(DAY, now=NOW)
+
+        assert time.monotonic() - started < BOUND_SECONDS
+    assert type(caught.value) is failure
+    assert "token=" not in str(caught.value)
+    assert len(server.requests) == (2 if failure is SourceUnavailable else 1)
+
+
+@pytest.mark.parametrize(
+    "fault", ["silent", "reset", "half_body", "drip", "truncated", "503", "429:0"]
+)
+def test_a_passing_fault_is_asked_again(make_vendor_source: VendorSourceMaker, fault: str) -> None:
+    with HttpVendorServer(eodhd_answers(MARKET)) as server:
+        server.faults.append(fault)
+        source = make_vendor_source("eodhd", base_url=server.base_url, max_wait_seconds=5)
+
+        assert len(rows_of(source.open_day(DAY, now=NOW))) == 20
+    assert len(server.requests) == 2
+
+
+def test_a_storm_of_errors_is_not_carried_through_a_range(
+    make_vendor_source: VendorSourceMaker,
+) -> None:
+    with HttpVendorServer(eodhd_answers(MARKET)) as server:
+        server.faults.extend(["503"] * 100)
+        source = make_vendor_source("eodhd", base_url=server.base_url)
+        for day in (DAY, NEXT_DAY, DAY, NEXT_DAY, DAY):
+            with pytest.raises(SourceUnavailable):
+                source.open_day(day, now=NOW)
+
+    assert len(server.requests) == 6
+
+
+def test_an_unreachable_host_is_one_clear_message(make_vendor_source: VendorSourceMaker) -> None:
+    with HttpVendorServer(eodhd_answers({})) as gone:
+        base_url = gone.base_url
+    source = make_vendor_source("eodhd", base_url=base_url)
+
+    with pytest.raises(SourceUnavailable, match=r"no connection.*check the network and base_url"):
+        source.open_day(DAY, now=NOW)
+
+
+def test_an_answer_without_end_is_cut_off(make_vendor_source: VendorSourceMaker) -> None:
+    with HttpVendorServer(eodhd_answers(MARKET)) as server:
+        source = make_vendor_source("eodhd", base_url=server.base_url, max_reply_bytes=1024)
+
+        with pytest.raises(SourceUnavailable, match="more than 1024 bytes"):
+            source.open_day(DAY, now=NOW)
+
+
+def test_the_token_never_reaches_the_log(
+    make_vendor_source: VendorSourceMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with HttpVendorServer(eodhd_answers(MARKET)) as server:
+        make_vendor_source("eodhd", base_url=server.base_url).open_day(DAY, now=NOW)
+
+    assert "HTTP Request" in caplog.text
+    assert "api_token" not in caplog.text
+
+
+def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
+    now = datetime(2024, 9, 30, 12, 0, tzinfo=UTC)
+
+    assert retry_after_seconds("17", now) == 17
+    assert retry_after_seconds("Mon, 30 Sep 2024 12:01:00 GMT", now) == 60
+    assert retry_after_seconds("Mon, 30 Sep 2024 11:00:00 GMT", now) == 0
+    assert retry_after_seconds("soon", now) is None
+    assert retry_after_seconds(None, now) is None

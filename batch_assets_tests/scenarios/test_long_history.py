@@ -82,7 +82,8 @@ def test_no_statement_of_a_load_reads_the_history(
     untouched = sequential_scans(conn)
     _scan_once(postgres)
     before = sequential_scans(conn)
-    assert before["prices"] == untouched["prices"] + 1, "scans are not counted"
+    # Parallel workers count their part of the scan too.
+    assert before["prices"] > untouched["prices"], "scans are not counted"
 
     for force in (False, True):
         load(postgres, known, force=force, publish_connections=1)

@@ -86,7 +86,7 @@ def test_imports_point_down_and_only_three_packages_know_dagster() -> None:
 
 def test_importing_every_module_does_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", _IMPORT_ALL, "batch_assets", *module_names()],
+        [sys.executable, "-B", "-c", _IMPORT_ALL, "batch_assets", *module_names()],
         cwd=tmp_path,
         # Would be noticed by anything that reads its settings while it is imported.
         env={"PYTHONPATH": str(PROJECT), "BATCH_ASSETS_CONFIG": "/nowhere.toml"},
@@ -164,7 +164,7 @@ def test_guard_against_work_on_import_sees_it(tmp_path: Path) -> None:
     )
 
     done = subprocess.run(
-        [sys.executable, "-c", _IMPORT_ALL, "guilty", "guilty.module"],
+        [sys.executable, "-B", "-c", _IMPORT_ALL, "guilty", "guilty.module"],
         cwd=tmp_path,
         env={"PYTHONPATH": str(tmp_path)},
         capture_output=True,

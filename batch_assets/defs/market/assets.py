@@ -143,7 +143,7 @@ def _fail_if_any(reports: list[DayReport]) -> None:
     failed.sort(key=lambda report: report.key)
     if not failed:
         return
-    lines = [f"{report.key}: {report.message}" for report in failed[:_LISTED_FAILURES]]
+    lines = [_failure_line(report) for report in failed[:_LISTED_FAILURES]]
     if len(failed) > _LISTED_FAILURES:
         lines.append(f"and {len(failed) - _LISTED_FAILURES} more; see ops.loads")
     raise dg.Failure(
@@ -153,6 +153,12 @@ def _fail_if_any(reports: list[DayReport]) -> None:
         # The days that failed would fail again at once; relaunch them when the cause is mended.
         allow_retries=False,
     )
+
+
+def _failure_line(report: DayReport) -> str:
+    """The message of a failed day, which often begins with the day itself."""
+    message = report.message
+    return message if message.startswith(report.key) else f"{report.key}: {message}"
 
 
 def _static_metadata(feed: Feed) -> dict[str, Any]:
@@ -173,6 +179,7 @@ def _describe(feed: Feed) -> str:
         f"listing's currency, volume in shares or units.\n\n"
         f"A partition is the exchange's trade date ({feed.calendar}, {feed.zone_name}). A day "
         "without a session is materialised as skipped; a day whose rows are not due yet stays "
-        "unmaterialised. Rows that were not loaded are in `ops.dead_letters`, what became of "
-        "every row is in `ops.loads`."
+        "unmaterialised. Why a day failed, or is not ready, is under Events and in the check "
+        "`every_day_is_loaded`. Rows that were not loaded are in `ops.dead_letters`, what became "
+        "of every row is in `ops.loads`."
     )

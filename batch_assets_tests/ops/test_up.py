@@ -118,6 +118,7 @@ def test_up_answers_and_leaves_nothing_behind_after_ctrl_c(
         assert conn.execute("SELECT status FROM dagster.runs").fetchall() == [("FAILURE",)]
 
 
+@pytest.mark.long
 def test_limit_queues_runs_of_one_feed_while_another_goes_on(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,7 +158,7 @@ def _fail_if_any(reports: list[DayReport]) -> None:
 def _failure_line(report: DayReport) -> str:
     """The message of a failed day, which often begins with the day itself."""
     message = report.message
-    return message if message.startswith(report.key) else f"{report.key}: {message}"
+    return message if message.startswith(f"{report.key}:") else f"{report.key}: {message}"
 
 
 def _static_metadata(feed: Feed) -> dict[str, Any]:

@@ -38,16 +38,21 @@ def test_shipped_definitions_load(shipped: dg.Definitions) -> None:
 
 def test_list_of_assets_jobs_and_schedules(shipped: dg.Definitions) -> None:
     assert [key.to_user_string() for key in shipped.resolve_all_asset_keys()] == [
-        "market/examples/daily_bars"
+        "market/examples/daily_bars",
+        "market/baostock/daily_bars",
     ]
     assert sorted(job.name for job in shipped.resolve_all_job_defs()) == [
         "__ASSET_JOB",
+        "market_freshness_baostock",
         "market_freshness_examples",
         "market_sync",
+        "market_sync_baostock",
         "market_sync_examples",
     ]
     assert sorted(schedule.name for schedule in shipped.schedules or ()) == [
+        "market_freshness_baostock_schedule",
         "market_freshness_examples_schedule",
+        "market_sync_baostock_schedule",
         "market_sync_examples_schedule",
     ]
 

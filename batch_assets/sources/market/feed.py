@@ -24,7 +24,7 @@ from batch_assets.sources.market.columns import Columns
 from batch_assets.sources.market.dates import check_format
 from batch_assets.sources.market.exchanges import CLOSES, TradingHours
 from batch_assets.sources.market.symbols import SymbolRule
-from batch_assets.sources.market.vendors.registry import VENDORS, kind_of
+from batch_assets.sources.market.vendors.registry import kind_of
 
 LOT_SHARES = 100  # 手, the board lot of mainland exchanges
 
@@ -351,7 +351,11 @@ def _validate(name: str, body: Mapping[str, Any]) -> Feed:
     vendor = body.get("vendor")
     if vendor is None:
         return FileFeed(**{**body, "name": name})
-    defaults = kind_of(vendor).defaults if isinstance(vendor, str) and vendor in VENDORS else {}
+    try:
+        defaults = kind_of(str(vendor)).defaults
+    except ValueError as error:
+        # Before the rest, which the vendor's defaults would have filled.
+        raise ConfigurationError(f"[market.feeds.{name}] vendor: {error}") from None
     return VendorFeed(**{**defaults, **body, "name": name})
 
 

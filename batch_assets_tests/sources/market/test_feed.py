@@ -11,7 +11,13 @@ from pydantic import BaseModel
 from batch_assets.contracts.rules import Severity
 from batch_assets.errors import ConfigurationError
 from batch_assets.settings import DatabaseSettings, LoadingSettings, load_settings
-from batch_assets.sources.market.feed import Feed, FileFormat, build_feeds, file_format
+from batch_assets.sources.market.feed import (
+    FileFeed,
+    FileFormat,
+    VendorFeed,
+    build_feeds,
+    file_format,
+)
 from batch_assets.sources.market.symbols import SymbolRule
 from batch_assets_tests.sources.market.conftest import FeedMaker
 
@@ -121,7 +127,9 @@ def test_the_shipped_configuration_has_the_examples_as_default_feed() -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [Feed, SymbolRule, DatabaseSettings, LoadingSettings], ids=lambda model: model.__name__
+    "model",
+    [FileFeed, VendorFeed, SymbolRule, DatabaseSettings, LoadingSettings],
+    ids=lambda model: model.__name__,
 )
 def test_every_setting_stands_in_the_shipped_configuration(model: type[BaseModel]) -> None:
     text = (PROJECT / "batch_assets.toml").read_text("utf-8")
@@ -130,6 +138,59 @@ def test_every_setting_stands_in_the_shipped_configuration(model: type[BaseModel
     stated = set(re.findall(r"^(?:# )?(\w+) = ", text, re.MULTILINE))
 
     assert set(model.model_fields) - by_table_name <= stated
+
+
+def test_the_shipped_baostock_feed_needs_nothing_but_to_be_the_default() -> None:
+    settings = load_settings({"BATCH_ASSETS_CONFIG": str(PROJECT / "batch_assets.toml")})
+    section = {**settings.section("market"), "default_feed": "baostock"}
+
+    default = next(iter(build_feeds(section, settings.config_dir).values()))
+
+    assert isinstance(default, VendorFeed)
+    assert default.place == "baostock (public-api.baostock.com:10030)"
+    assert default.cron == "1 18 * * *"
+
+
+def test_the_commented_feeds_of_vendors_are_valid(tmp_path: Path) -> None:
+    text = (PROJECT / "batch_assets.toml").read_text("utf-8")
+    begin, end = text.index("# [market.feeds.tushare]"), text.index("# Every setting of a feed of")
+    lines = re.sub(r"^# ?", "", text[begin:end], flags=re.MULTILINE).splitlines()
+    toml = "\n".join(line for line in lines if "=" in line or line.startswith("["))
+
+    feeds = build_feeds(tomllib.loads(toml)["market"], tmp_path)
+
+    assert set(feeds) == {"tushare", "massive", "eodhd", "yahoo", "eastmoney", "my_vendor"}
+    assert all(isinstance(feed, VendorFeed) for feed in feeds.values())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"vendor": "tusharee"}, "vendor: no vendor 'tusharee'; expected one of baostock"),
+        ({"vendor": ["tushare"]}, "vendor: "),
+        ({"vendor": "tushare", "folder": "x"}, "folder: Extra inputs"),
+        ({"vendor": "tushare", "base_url": "api.tushare.pro"}, "base_url: .*http://"),
+        ({"vendor": "tushare", "base_url": "http://x/?a=b"}, "base_url: .*no query"),
+        ({"vendor": "yahoo"}, ".*answers by symbol only; write symbols or symbols_file"),
+        ({"vendor": "baostock", "port": 70000}, "port: "),
+        ({"vendor": "baostock", "attempts": 0}, "attempts: "),
+    ],
+)
+def test_a_wrong_setting_of_a_vendor_is_named(
+    tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=rf"\[market.feeds.small\] {message}"):
+        build_feeds({"feeds": {"small": settings}}, tmp_path)
+
+
+def test_a_feed_by_symbol_loads_a_range_in_one_run(tmp_path: Path) -> None:
+    by_symbol = {"vendor": "yahoo", "symbols": ["AAPL.US"]}
+    feeds = {"many": {"vendor": "baostock", "max_partitions_per_run": 7}, "one": by_symbol}
+
+    built = build_feeds({"feeds": feeds}, tmp_path)
+
+    assert built["many"].max_days_per_run == 7
+    assert built["one"].max_days_per_run is None
 
 
 def test_the_commented_example_of_a_feed_is_valid(tmp_path: Path) -> None:

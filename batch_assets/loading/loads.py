@@ -107,13 +107,32 @@ class Closing:
     metrics: Mapping[str, object] = field(default_factory=dict)
 
 
-def close_load(conn: psycopg.Connection, closing: Closing) -> None:
-    """Write the outcome of a load into its row.
+def close_published(
+    conn: psycopg.Connection,
+    context: LoadContext,
+    window: Window,
+    source_hash: str | None,
+    closing: Closing,
+) -> None:
+    """Write the outcome of a publish: into its load, and into what is known of the window.
+
+    Dead letters of earlier loads that this one no longer met are superseded.
 
     Raises:
-        LeaseLost: The row is no longer `running`: a later writer has taken the window over.
+        LeaseLost: The load is no longer `running`: a later writer has taken the window over.
     """
-    if not close_running_load(conn, closing):
+    cursor = conn.execute(
+        read_query("close_published"),
+        {
+            **context.common(),
+            **_outcome(closing),
+            "window_key": window.key,
+            "starts_at": window.starts_at,
+            "ends_at": window.ends_at,
+            "source_hash": source_hash,
+        },
+    )
+    if cursor.rowcount != 1:
         raise LeaseLost(
             f"load {closing.load_id} is no longer running: another process took its window over; "
             "nothing was published; the new holder's load is the one that counts"
@@ -130,22 +149,28 @@ def close_running_load(conn: psycopg.Connection, closing: Closing) -> bool:
     cursor = conn.execute(
         read_query("close_load"),
         {
-            "load_id": closing.load_id,
-            "state": closing.state,
-            "reason": closing.reason or None,
-            "recognised_by": closing.recognised_by,
-            "publish_path": closing.publish_path,
-            **asdict(closing.ledger),
-            "rows_before": closing.rows_before,
-            "rows_after": closing.rows_after,
-            "content_hash": closing.content_hash,
+            **_outcome(closing),
             "error_class": type(error).__name__ if error else None,
             "error_message": str(error) if error else None,
             "is_retryable": error.retryable if error else None,
-            "metrics": Jsonb(dict(closing.metrics)),
         },
     )
     return cursor.rowcount == 1
+
+
+def _outcome(closing: Closing) -> dict[str, object]:
+    return {
+        "load_id": closing.load_id,
+        "state": closing.state,
+        "reason": closing.reason or None,
+        "recognised_by": closing.recognised_by,
+        "publish_path": closing.publish_path,
+        **asdict(closing.ledger),
+        "rows_before": closing.rows_before,
+        "rows_after": closing.rows_after,
+        "content_hash": closing.content_hash,
+        "metrics": Jsonb(dict(closing.metrics)),
+    }
 
 
 def record_outcomes(

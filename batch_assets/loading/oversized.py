@@ -21,11 +21,11 @@ from batch_assets.loading.checkpoints import (
     write_checkpoint,
 )
 from batch_assets.loading.chunk_size import ChunkSize
-from batch_assets.loading.dead_letters import supersede_dead_letters, write_dead_letters
+from batch_assets.loading.dead_letters import write_dead_letters
 from batch_assets.loading.failures import Failure, close_failed
 from batch_assets.loading.leases import release_leases, require_leases
 from batch_assets.loading.ledger import Ledger
-from batch_assets.loading.loads import Closing, close_load
+from batch_assets.loading.loads import Closing, close_published
 from batch_assets.loading.prepare import (
     Position,
     WindowSource,
@@ -41,7 +41,7 @@ from batch_assets.loading.report import (
     RecognisedBy,
 )
 from batch_assets.loading.staging import StagingTable
-from batch_assets.loading.windows import count_windows, save_window
+from batch_assets.loading.windows import count_windows
 from batch_assets.postgres.sql_files import read_query
 
 if TYPE_CHECKING:
@@ -254,18 +254,8 @@ class OversizedLoad:
 
     def _commit_publish(self, closing: Closing) -> None:
         context = self.publisher.context
-        window = self.source.window
-        supersede_dead_letters(self.conn, context, window, self.load_id)
-        close_load(self.conn, closing)
-        save_window(
-            self.conn,
-            context,
-            window,
-            row_count=closing.rows_after or 0,
-            source_hash=self.source.source_hash,
-            content_hash=None,
-            load_id=self.load_id,
-        )
+        source_hash = self.source.source_hash
+        close_published(self.conn, context, self.source.window, source_hash, closing)
         clear_checkpoints(self.conn, context, self.source)
         self.table.drop(self.conn)
         release_leases(self.conn, dict(self.tokens))

@@ -24,7 +24,7 @@ from batch_assets.loading.loads import (
     Closing,
     LoadContext,
     Outcome,
-    close_load,
+    close_published,
     record_outcomes,
 )
 from batch_assets.loading.opening import open_windows
@@ -39,7 +39,6 @@ from batch_assets.loading.prepare import (
 )
 from batch_assets.loading.publish import Published, Target, publish_windows
 from batch_assets.loading.report import QUOTED_REJECTS, LoadReport, LoadState
-from batch_assets.loading.windows import save_window
 from batch_assets.postgres.sql_files import read_query
 
 if TYPE_CHECKING:
@@ -281,34 +280,22 @@ class Publisher:
         window = item.window
         if item.rejected:
             write_dead_letters(self.conn, self.context, window, load_id, item.rejected)
-        supersede_dead_letters(self.conn, self.context, window, load_id)
-        close_load(
-            self.conn,
-            Closing(
-                load_id=load_id,
-                state=LoadState.SUCCESS,
-                ledger=published.ledger,
-                recognised_by=published.recognised_by,
-                publish_path=published.path,
-                rows_before=published.rows_before,
-                rows_after=published.rows_after,
-                content_hash=item.content_hash,
-                metrics={
-                    "seconds": {**item.seconds, "publish": round(seconds, 6)},
-                    "broken_rules": dict(item.broken_counts),
-                    "size_bytes": item.size_bytes,
-                },
-            ),
-        )
-        save_window(
-            self.conn,
-            self.context,
-            window,
-            row_count=published.rows_after,
-            source_hash=item.source.source_hash,
-            content_hash=item.content_hash,
+        closing = Closing(
             load_id=load_id,
+            state=LoadState.SUCCESS,
+            ledger=published.ledger,
+            recognised_by=published.recognised_by,
+            publish_path=published.path,
+            rows_before=published.rows_before,
+            rows_after=published.rows_after,
+            content_hash=item.content_hash,
+            metrics={
+                "seconds": {**item.seconds, "publish": round(seconds, 6)},
+                "broken_rules": dict(item.broken_counts),
+                "size_bytes": item.size_bytes,
+            },
         )
+        close_published(self.conn, self.context, window, item.source.source_hash, closing)
 
     def _report(
         self, item: PreparedWindow, published: Published, load_id: int, seconds: float

@@ -1,7 +1,7 @@
 """What is known of each window since its last publish, and whether its input is the same again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import LiteralString
 
 import psycopg
@@ -79,6 +79,7 @@ class WindowSql:
     window_match: sql.Composable
     bounds_match: sql.Composable
     window_type: sql.Composable
+    _written: dict[str, bytes] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of(cls, context: LoadContext, window_type: LiteralString) -> "WindowSql":
@@ -102,6 +103,15 @@ class WindowSql:
             # The name comes from format_type() of the catalogue, not from a user.
             window_type=sql.SQL(window_type),
         )
+
+    def write(self, name: str, conn: psycopg.Connection) -> bytes:
+        """The text of a named query that needs no further parts; composed once.
+
+        Composing and scanning a statement takes longer than most of them take the server.
+        """
+        if name not in self._written:
+            self._written[name] = self.read(name).as_bytes(conn)
+        return self._written[name]
 
     def read(self, name: str, **parts: sql.Composable) -> sql.Composed:
         """A named query with these parts, and further ones, filled in."""
@@ -176,30 +186,4 @@ def count_windows(
 ) -> dict[str, int]:
     """Rows of each window in the target, by window key."""
     parameters = {**window_arrays(windows), **window_bounds(windows)}
-    return dict(conn.execute(parts.read("count_windows"), parameters).fetchall())
-
-
-def save_window(
-    conn: psycopg.Connection,
-    context: LoadContext,
-    window: Window,
-    *,
-    row_count: int,
-    source_hash: str | None,
-    content_hash: str | None,
-    load_id: int,
-) -> None:
-    """Remember a window as this publish leaves it, and raise its version."""
-    conn.execute(
-        read_query("save_window"),
-        {
-            **context.common(),
-            "window_key": window.key,
-            "starts_at": window.starts_at,
-            "ends_at": window.ends_at,
-            "row_count": row_count,
-            "source_hash": source_hash,
-            "content_hash": content_hash,
-            "load_id": load_id,
-        },
-    )
+    return dict(conn.execute(parts.write("count_windows", conn), parameters).fetchall())

@@ -8,6 +8,7 @@ from enum import StrEnum
 import pyarrow as pa
 
 from batch_assets.contracts.rules import RowRule
+from batch_assets.contracts.window_checks import WindowCheck
 
 
 class Disposition(StrEnum):
@@ -37,6 +38,7 @@ class TableContract:
         rules: Row rules, in order; the first broken one names the reason.
         history_table: Where former versions of changed and deleted rows go; None keeps none. Has
             the target's columns, and known_from, known_to and superseded_by.
+        window_checks: What holds for a window as a whole, checked before it is published.
         version: Raised by hand when parsing or rules change in a way that needs a re-load.
     """
 
@@ -48,6 +50,7 @@ class TableContract:
     scope_columns: tuple[str, ...] = ()
     rules: tuple[RowRule, ...] = ()
     history_table: str | None = None
+    window_checks: tuple[WindowCheck, ...] = ()
     version: str = "1"
 
     @property

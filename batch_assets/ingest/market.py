@@ -178,6 +178,14 @@ def _describe(report: LoadReport, found: DayInput | None) -> DayReport:
     if report.error is not None:
         message = str(report.error)
         return DayReport(report, message=message, is_retryable=report.error.retryable)
+    if report.state is LoadState.PARTIAL:
+        return DayReport(
+            report,
+            message=report.message,
+            is_warning=True,
+            is_retryable=True,
+            notes=dict(found.notes) if found else {},
+        )
     if found is None:
         return DayReport(report)
     return DayReport(

@@ -46,6 +46,7 @@ class Outcome:
         reason: Why, from the domain's closed set.
         ledger: Rows carried over from the load that is recognised; empty otherwise.
         rejected: Rows that belong to no window that could be loaded; they become dead letters.
+        message: What is missing from a partial window, in words.
     """
 
     window: Window
@@ -58,6 +59,7 @@ class Outcome:
     recognised_by: RecognisedBy | None = None
     error: BatchAssetsError | None = None
     rejected: tuple[RejectedRow, ...] = ()
+    message: str = ""
 
 
 def open_loads(
@@ -92,12 +94,13 @@ def open_loads(
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """How a load that was opened ends."""
+    """How a load that was opened ends; `message` is for its report, and not stored."""
 
     load_id: int
     state: LoadState
     ledger: Ledger
     reason: str = ""
+    message: str = ""
     recognised_by: RecognisedBy | None = None
     publish_path: PublishPath = PublishPath.NONE
     rows_before: int | None = None
@@ -213,6 +216,7 @@ def record_outcomes(
             state=o.state,
             ledger=o.ledger,
             reason=o.reason,
+            message=o.message,
             recognised_by=o.recognised_by,
             source_file=o.source_file,
             source_hash=o.source_hash,

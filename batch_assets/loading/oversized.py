@@ -41,6 +41,7 @@ from batch_assets.loading.report import (
     RecognisedBy,
 )
 from batch_assets.loading.staging import StagingTable
+from batch_assets.loading.window_checks import find_incomplete
 from batch_assets.loading.windows import count_windows
 from batch_assets.postgres.sql_files import read_query
 
@@ -206,9 +207,12 @@ class OversizedLoad:
             read=progress.read, duplicate=duplicates, rejected=rejected, skipped=progress.skipped
         )
         ledger.check(context.resource(window))
+        finding = find_incomplete(self.conn, context, {window.key: after}).get(window.key)
         closing = Closing(
             load_id=self.load_id,
-            state=LoadState.SUCCESS,
+            state=LoadState.PARTIAL if finding else LoadState.SUCCESS,
+            reason=finding.reason if finding else "",
+            message=finding.message if finding else "",
             ledger=ledger,
             recognised_by=RecognisedBy.DIFFERENCE if counts.unchanged else None,
             publish_path=PublishPath.MERGE,
@@ -219,6 +223,7 @@ class OversizedLoad:
                 "last_chunk_rows": self.chunk_size.current_rows,
                 "chunks": progress.chunk_no,
                 "broken_rules": dict(progress.broken),
+                **({"finding": finding.message} if finding else {}),
             },
         )
         self._commit_publish(closing)
@@ -279,6 +284,8 @@ class OversizedLoad:
             load_id=self.load_id,
             window=self.source.window,
             state=closing.state,
+            reason=closing.reason,
+            message=closing.message,
             ledger=closing.ledger,
             recognised_by=closing.recognised_by,
             publish_path=closing.publish_path,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from batch_assets.contracts.table import Window
+from batch_assets.contracts.window_checks import Finding
 from batch_assets.loading.checkpoints import read_begun
 from batch_assets.loading.loads import LoadContext, Outcome
 from batch_assets.loading.prepare import (
@@ -20,7 +21,8 @@ from batch_assets.loading.prepare import (
 )
 from batch_assets.loading.publish import Target
 from batch_assets.loading.report import LoadState, RecognisedBy
-from batch_assets.loading.windows import count_windows, read_windows
+from batch_assets.loading.window_checks import read_findings
+from batch_assets.loading.windows import KnownWindow, count_windows, read_windows
 
 # Windows looked up together: one question for 64 windows costs little more than for one, and the
 # first rows still reach the database soon.
@@ -190,19 +192,38 @@ def recognise_sources(
         and known[source.window.key].source_hash == source.source_hash
     ]
     counts = count_windows(conn, target.parts, [source.window for source in candidates])
-    conn.commit()
     version = context.contract.fingerprint
-    return {
-        source.window: Outcome(
-            window=source.window,
-            state=LoadState(window.state),
-            reason=window.reason,
-            source_file=source.source_file,
-            source_hash=source.source_hash,
-            content_hash=window.content_hash,
-            ledger=window.repeated_ledger(),
-            recognised_by=RecognisedBy.SOURCE_HASH,
-        )
+    unchanged = [
+        source
         for source in candidates
-        if (window := known[source.window.key]).is_as_published(version, counts[source.window.key])
+        if known[source.window.key].is_as_published(version, counts[source.window.key])
+    ]
+    # What a partial window lacks may be known to be right by now, and nothing was read for it.
+    doubtful = {
+        source.window.key: counts[source.window.key]
+        for source in unchanged
+        if known[source.window.key].state == LoadState.PARTIAL.value
     }
+    findings = dict(read_findings(conn, context, doubtful))
+    conn.commit()
+    return {
+        source.window: _recognised(
+            source, known[source.window.key], findings.get(source.window.key)
+        )
+        for source in unchanged
+    }
+
+
+def _recognised(source: WindowSource, window: KnownWindow, finding: Finding | None) -> Outcome:
+    is_mended = window.state == LoadState.PARTIAL.value and finding is None
+    return Outcome(
+        window=source.window,
+        state=LoadState.SUCCESS if is_mended else LoadState(window.state),
+        reason="" if is_mended else window.reason,
+        message=finding.message if finding else "",
+        source_file=source.source_file,
+        source_hash=source.source_hash,
+        content_hash=window.content_hash,
+        ledger=window.repeated_ledger(),
+        recognised_by=RecognisedBy.SOURCE_HASH,
+    )

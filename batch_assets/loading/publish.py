@@ -6,20 +6,22 @@ commits.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 import pyarrow as pa
 from psycopg import sql
 
 from batch_assets.contracts.table import Disposition, TableContract, Window
+from batch_assets.contracts.window_checks import Finding
 from batch_assets.errors import LedgerImbalance
 from batch_assets.loading.copy import copy_batches
 from batch_assets.loading.history import check_kept
 from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.loads import LoadContext
 from batch_assets.loading.prepare import PreparedWindow
-from batch_assets.loading.report import PublishPath, RecognisedBy
+from batch_assets.loading.report import LoadState, PublishPath, RecognisedBy
+from batch_assets.loading.window_checks import find_incomplete
 from batch_assets.loading.windows import (
     KnownWindow,
     WindowSql,
@@ -29,6 +31,8 @@ from batch_assets.loading.windows import (
     window_bounds,
 )
 from batch_assets.postgres.names import column_list, table_identifier
+
+_PARTIAL = LoadState.PARTIAL.value
 
 TEMPORARY_STAGING = sql.Identifier("pg_temp", "batch_assets_staging")
 
@@ -59,13 +63,33 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What publishing did to one window, by the server's counts."""
+    """What publishing did to one window, by the server's counts.
+
+    Attributes:
+        finding: Why the window is not complete; None if nothing says so.
+    """
 
     ledger: Ledger
     path: PublishPath
     recognised_by: RecognisedBy | None
     rows_before: int
     rows_after: int
+    finding: Finding | None = None
+
+    @property
+    def state(self) -> LoadState:
+        """How the load of the window ends."""
+        return LoadState.PARTIAL if self.finding else LoadState.SUCCESS
+
+    @property
+    def reason(self) -> str:
+        """Why it is not plain success."""
+        return self.finding.reason if self.finding else ""
+
+    @property
+    def message(self) -> str:
+        """The same in words."""
+        return self.finding.message if self.finding else ""
 
 
 def publish_windows(
@@ -88,6 +112,7 @@ def publish_windows(
 
     Raises:
         LedgerImbalance: The server's counts do not add up; the caller rolls back.
+        WindowRuleBroken: A window check forbids it; the caller rolls back.
     """
     keys = [item.window for item in windows]
     before = count_windows(conn, target.parts, keys)
@@ -118,7 +143,10 @@ def publish_windows(
         key = item.window.key
         counts = stored.get(load_ids[key], Ledger())
         results[key] = _checked(item, counts, PublishPath.MERGE, before[key], after[key])
-    return results
+    # Rows that are the same again were judged when they came, but what they lack may be known now.
+    doubtful = {k: before[k] for k in results if k not in after and known[k].state == _PARTIAL}
+    findings = find_incomplete(conn, context, {**after, **doubtful})
+    return {key: replace(item, finding=findings.get(key)) for key, item in results.items()}
 
 
 def _is_same_content(

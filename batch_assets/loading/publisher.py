@@ -282,7 +282,8 @@ class Publisher:
             write_dead_letters(self.conn, self.context, window, load_id, item.rejected)
         closing = Closing(
             load_id=load_id,
-            state=LoadState.SUCCESS,
+            state=published.state,
+            reason=published.reason,
             ledger=published.ledger,
             recognised_by=published.recognised_by,
             publish_path=published.path,
@@ -293,6 +294,7 @@ class Publisher:
                 "seconds": {**item.seconds, "publish": round(seconds, 6)},
                 "broken_rules": dict(item.broken_counts),
                 "size_bytes": item.size_bytes,
+                **({"finding": published.message} if published.finding else {}),
             },
         )
         close_published(self.conn, self.context, window, item.source.source_hash, closing)
@@ -304,7 +306,9 @@ class Publisher:
         return LoadReport(
             load_id=load_id,
             window=item.window,
-            state=LoadState.SUCCESS,
+            state=published.state,
+            reason=published.reason,
+            message=published.message,
             ledger=published.ledger,
             recognised_by=published.recognised_by,
             publish_path=published.path,

@@ -49,6 +49,7 @@ class LoadReport:
         load_id: Row of ops.loads.
         window: What was loaded.
         state: The outcome; `reason` says why, where it is not plain success.
+        message: What is missing from a partial window, in words.
         ledger: Rows by outcome.
         recognised_by: How unchanged rows were recognised; None if all were new.
         publish_path: How rows reached the target.
@@ -66,6 +67,7 @@ class LoadReport:
     state: LoadState
     ledger: Ledger
     reason: str = ""
+    message: str = ""
     recognised_by: RecognisedBy | None = None
     publish_path: PublishPath = PublishPath.NONE
     source_file: str = ""

@@ -11,11 +11,6 @@ import psycopg
 from batch_assets.postgres.sql_files import read_query
 from batch_assets.quality.verdict import Level, Verdict
 
-# A day may lose this share of the previous day's symbols, or this many if that is more. Calibrated
-# on 11 years of A-shares: only mass suspensions exceed it.
-COMPLETENESS_DROP_RATIO = 0.005
-COMPLETENESS_DROP_ROWS = 20
-
 ERROR_RATE_WARN = 0.05
 ERROR_RATE_CRITICAL = 0.10
 
@@ -40,7 +35,7 @@ def judge_days(
     elif unconfirmed:
         level = Level.WARN
     named = {"failed": failed, "empty without confirmation": unconfirmed, "not ready": not_ready}
-    seen = [f"{len(keys)} {what} ({_listed(keys)})" for what, keys in named.items() if keys]
+    seen = [f"{len(keys)} {what} ({listed(keys)})" for what, keys in named.items() if keys]
     return Verdict(
         level=level,
         observed=f"{', '.join(seen) or 'none failed'} of {days} days",
@@ -64,7 +59,7 @@ def judge_ledger(conn: psycopg.Connection, source: str, load_ids: Sequence[int])
     ).fetchone()
     unbalanced, off_target, loads, rows = row or (0, [], 0, 0)
     seen = [f"{unbalanced} of {loads} loads do not balance ({rows} rows read)"]
-    seen += [f"{source}: {_listed(off_target)}"] if off_target else []
+    seen += [f"{source}: {listed(off_target)}"] if off_target else []
     return Verdict(
         level=Level.ERROR if unbalanced or off_target else Level.OK,
         observed="; ".join(seen),
@@ -92,27 +87,6 @@ def judge_error_rate(read: int, rejected: int) -> Verdict:
         observed=f"{rejected} of {read} rows rejected ({ratio:.2%})",
         expected=f"at most {ERROR_RATE_WARN:.0%}; above {ERROR_RATE_CRITICAL:.0%} is an error",
         figures={"rows_read": read, "rows_rejected": rejected, "reject_ratio": ratio},
-    )
-
-
-def judge_completeness(conn: psycopg.Connection, scope: str, window_keys: Sequence[str]) -> Verdict:
-    """No day has far fewer symbols than the stored day before it."""
-    parameters = {"target": "market.daily_bars", "scope": scope, "window_keys": list(window_keys)}
-    drops: list[str] = []
-    largest = 0
-    for key, rows, previous_key, previous in conn.execute(
-        read_query("check_completeness"), parameters
-    ):
-        drop = (previous or 0) - rows
-        if drop > max(COMPLETENESS_DROP_RATIO * (previous or 0), COMPLETENESS_DROP_ROWS):
-            drops.append(f"{key}: {rows} rows after {previous} on {previous_key}")
-        largest = max(largest, drop)
-    return Verdict(
-        level=Level.WARN if drops else Level.OK,
-        observed=_listed(drops) or f"{len(window_keys)} days, largest drop {largest} rows",
-        expected=f"a drop of at most {COMPLETENESS_DROP_RATIO:.1%} or {COMPLETENESS_DROP_ROWS} "
-        "rows against the stored day before",
-        figures={"days_with_a_drop": len(drops), "largest_drop_rows": largest},
     )
 
 
@@ -151,7 +125,7 @@ def judge_freshness(conn: psycopg.Connection, source: str, newest_expected: date
     )
 
 
-def _listed(texts: Sequence[str]) -> str:
+def listed(texts: Sequence[str]) -> str:
     """The first few, and how many more there are."""
     shown = "; ".join(texts[:_LISTED_DAYS])
     more = len(texts) - _LISTED_DAYS

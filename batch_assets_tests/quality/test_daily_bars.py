@@ -5,7 +5,6 @@ import psycopg
 import pytest
 
 from batch_assets.quality.daily_bars import (
-    judge_completeness,
     judge_days,
     judge_duplicates,
     judge_error_rate,
@@ -122,33 +121,6 @@ def test_two_bars_of_one_symbol_show(conn: psycopg.Connection) -> None:
 
     assert verdict.level is Level.ERROR
     assert verdict.observed == "1 surplus rows of 1 keys in 7 rows"
-
-
-def test_drop_is_measured_against_the_stored_day_before(conn: psycopg.Connection) -> None:
-    conn.execute("UPDATE ops.windows SET row_count = 24 WHERE window_key = '2024-09-26'")
-
-    scope = "source=cn"
-    verdict = judge_completeness(conn, scope, ["2024-09-26", "2024-09-27"])
-
-    assert verdict.level is Level.WARN
-    assert verdict.observed == "2024-09-27: 3 rows after 24 on 2024-09-26"
-    assert judge_completeness(conn, scope, ["2024-09-26"]).level is Level.OK
-
-
-def test_many_drops_are_counted_and_the_first_are_named(conn: psycopg.Connection) -> None:
-    conn.execute(
-        """INSERT INTO ops.windows (target, scope, window_key, starts_at, row_count,
-               contract_version, load_id)
-           SELECT 'market.daily_bars', 'source=cn', d::date::text, d, 1000 - 100 * n, 'v', 0
-           FROM generate_series(0, 7) AS n, LATERAL (SELECT timestamp '2024-01-01'
-                + n * interval '1 day') AS t (d)"""
-    )
-    keys = [f"2024-01-0{n}" for n in range(1, 9)]
-
-    verdict = judge_completeness(conn, "source=cn", keys)
-
-    assert verdict.figures["days_with_a_drop"] == 7
-    assert verdict.observed.endswith("and 2 more")
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from batch_assets.defs.common.resources import PostgresCopyResource
 from batch_assets.defs.market.metadata import metadata_of as metadata_of_day
 from batch_assets.ingest.market import DayReport, scope_of
 from batch_assets.loading.report import LoadState
+from batch_assets.quality.completeness import judge_completeness
 from batch_assets.quality.daily_bars import (
-    judge_completeness,
     judge_days,
     judge_duplicates,
     judge_error_rate,

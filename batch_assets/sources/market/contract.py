@@ -14,6 +14,7 @@ from batch_assets.contracts.rules import RowRule, Severity, not_negative, requir
 from batch_assets.contracts.table import Disposition, TableContract
 from batch_assets.sources.market.columns import NUMBERS, PRICES
 from batch_assets.sources.market.feed import Adjustment, Feed
+from batch_assets.sources.market.window_checks import DAILY_BARS_CHECKS
 
 PRICE = pa.decimal128(20, 6)
 VOLUME = pa.decimal128(24, 8)
@@ -64,6 +65,7 @@ def daily_bars_contract(feed: Feed) -> TableContract:
         scope_columns=("source",),
         rules=tuple(rules),
         history_table="market.daily_bars_history",
+        window_checks=DAILY_BARS_CHECKS,
     )
 
 

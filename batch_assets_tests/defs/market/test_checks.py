@@ -70,7 +70,7 @@ def test_row_removed_by_hand_fails_the_ledger_check_and_the_run(market: Market) 
 
 def test_completeness_warns_of_a_day_that_lost_symbols(market: Market) -> None:
     market.write("cn", GOOD, day_text(GOOD, 60))
-    market.write("cn", GOOD_TOO, day_text(GOOD_TOO, 39))
+    market.write("cn", GOOD_TOO, day_text(GOOD_TOO, 39, close=10.4))
 
     result = market.sync(GOOD, GOOD_TOO)
 
@@ -83,7 +83,7 @@ def test_completeness_warns_of_a_day_that_lost_symbols(market: Market) -> None:
 
 def test_completeness_accepts_a_small_drop(market: Market) -> None:
     market.write("cn", GOOD, day_text(GOOD, 60))
-    market.write("cn", GOOD_TOO, day_text(GOOD_TOO, 40))
+    market.write("cn", GOOD_TOO, day_text(GOOD_TOO, 40, close=10.4))
 
     result = market.sync(GOOD, GOOD_TOO)
 

@@ -1,0 +1,62 @@
+"""Run a contract's window checks, in the transaction that publishes the windows."""
+
+from collections.abc import Mapping
+
+import psycopg
+from psycopg.rows import dict_row
+
+from batch_assets.contracts.window_checks import Consequence, Finding
+from batch_assets.errors import WindowRuleBroken
+from batch_assets.loading.loads import LoadContext
+from batch_assets.postgres.sql_files import read_query
+
+
+def find_incomplete(
+    conn: psycopg.Connection, context: LoadContext, row_counts: Mapping[str, int]
+) -> dict[str, Finding]:
+    """Check windows as they would be published.
+
+    Args:
+        row_counts: Rows of each window after the publish, by window key.
+
+    Returns:
+        What is wrong with windows that can be published nevertheless, by window key.
+
+    Raises:
+        WindowRuleBroken: A window must not be published; the caller rolls back.
+    """
+    findings: dict[str, Finding] = {}
+    for key, finding in read_findings(conn, context, row_counts):
+        if finding.consequence is Consequence.FAIL:
+            raise WindowRuleBroken(
+                f"{context.contract.target}/{context.scope.name}/{key}: {finding.message}"
+            )
+        findings.setdefault(key, finding)
+    return findings
+
+
+def read_findings(
+    conn: psycopg.Connection, context: LoadContext, row_counts: Mapping[str, int]
+) -> list[tuple[str, Finding]]:
+    """What the contract's checks say of windows as they are now; see `find_incomplete`."""
+    if not row_counts or not context.contract.window_checks:
+        return []
+    # The rows may be newer than the statistics: see forbid_nested_loops in publish.py.
+    conn.execute("SET LOCAL enable_nestloop = off")
+    parameters = {
+        "target": context.contract.target,
+        "scope": context.scope.name,
+        "window_keys": list(row_counts),
+        "row_counts": list(row_counts.values()),
+        "first_key": min(row_counts),
+        "last_key": max(row_counts),
+    }
+    found = []
+    for check in context.contract.window_checks:
+        with conn.cursor(row_factory=dict_row) as cursor:
+            cursor.execute(read_query(check.query), parameters)
+            for row in cursor:
+                finding = check.judge(row)
+                if finding is not None:
+                    found.append((row["window_key"], finding))
+    return found

@@ -1,0 +1,193 @@
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from batch_assets.quality.completeness import judge_completeness, judge_copies
+from batch_assets.quality.verdict import Level
+
+DAYS = ["2024-09-26", "2024-09-27", "2024-09-30"]
+
+
+@pytest.fixture
+def conn(postgres: str) -> Iterator[psycopg.Connection]:
+    """Three days of source `cn` with a hundred symbols each; no two days are alike."""
+    with psycopg.connect(postgres, autocommit=True) as conn:
+        for number, day in enumerate(DAYS, start=1):
+            store(conn, day, 100, price=number)
+        yield conn
+
+
+def store(conn: psycopg.Connection, day: str, symbols: int, *, price: int, first: int = 1) -> None:
+    conn.execute(
+        "INSERT INTO market.daily_bars (source, symbol, trade_date, open, high, low, close, volume,"
+        " load_id) SELECT 'cn', 'S' || n, %(day)s, %(price)s, %(price)s, %(price)s, %(price)s, n, 1"
+        " FROM generate_series(%(first)s::int, %(first)s::int + %(symbols)s::int - 1) AS n",
+        {"day": day, "symbols": symbols, "price": price, "first": first},
+    )
+    conn.execute(
+        "INSERT INTO ops.windows (target, scope, window_key, starts_at, row_count,"
+        " contract_version, load_id) VALUES ('market.daily_bars', 'cn', %s, %s::date, %s, 'v', 1)",
+        (day, day, symbols),
+    )
+
+
+def remove(conn: psycopg.Connection, day: str, first: int, last: int) -> None:
+    removed = conn.execute(
+        "DELETE FROM market.daily_bars WHERE trade_date = %s AND volume BETWEEN %s AND %s",
+        (day, first, last),
+    ).rowcount
+    conn.execute(
+        "UPDATE ops.windows SET row_count = row_count - %s WHERE window_key = %s", (removed, day)
+    )
+
+
+def list_universe(conn: psycopg.Connection, symbols: int, listed_on: str = "2020-01-01") -> None:
+    conn.execute(
+        "INSERT INTO market.instruments (source, symbol, listed_on, load_id)"
+        " SELECT 'cn', 'S' || n, %s, 1 FROM generate_series(1, %s) AS n",
+        (listed_on, symbols),
+    )
+
+
+def suspend(conn: psycopg.Connection, day: str, first: int, last: int) -> None:
+    conn.execute(
+        "INSERT INTO market.suspensions (source, trade_date, symbol, load_id)"
+        " SELECT 'cn', %s, 'S' || n, 1 FROM generate_series(%s::int, %s::int) AS n",
+        (day, first, last),
+    )
+
+
+def test_days_without_a_drop_are_complete(conn: psycopg.Connection) -> None:
+    verdict = judge_completeness(conn, "cn", DAYS)
+
+    assert verdict.level is Level.OK
+    assert "3 days" in verdict.observed
+    assert verdict.figures["days_with_a_universe"] == 0
+
+
+@pytest.mark.parametrize(("last", "level"), [(20, Level.OK), (21, Level.WARN)])
+def test_twenty_symbols_may_be_missing_against_the_day_before(
+    conn: psycopg.Connection, last: int, level: Level
+) -> None:
+    remove(conn, "2024-09-27", 1, last)
+
+    assert judge_completeness(conn, "cn", DAYS).level is level
+
+
+def test_drop_names_both_days_and_their_rows(conn: psycopg.Connection) -> None:
+    remove(conn, "2024-09-27", 1, 30)
+
+    verdict = judge_completeness(conn, "cn", DAYS)
+
+    assert verdict.observed.startswith("2024-09-27: 70 rows after 100 on 2024-09-26")
+    assert verdict.figures["days_incomplete"] == 1
+    assert verdict.figures["largest_drop_rows"] == 30
+
+
+def test_drop_that_suspensions_explain_is_none(conn: psycopg.Connection) -> None:
+    remove(conn, "2024-09-27", 1, 30)
+
+    suspend(conn, "2024-09-27", 1, 9)
+    assert judge_completeness(conn, "cn", DAYS).level is Level.WARN
+    suspend(conn, "2024-09-27", 10, 10)
+    assert judge_completeness(conn, "cn", DAYS).level is Level.OK
+
+
+def test_suspension_of_a_symbol_that_is_there_excuses_no_other(conn: psycopg.Connection) -> None:
+    remove(conn, "2024-09-27", 1, 30)
+
+    suspend(conn, "2024-09-27", 50, 90)
+
+    assert judge_completeness(conn, "cn", DAYS).level is Level.WARN
+
+
+def test_missing_symbols_are_counted_against_the_universe(conn: psycopg.Connection) -> None:
+    list_universe(conn, 100)
+    remove(conn, "2024-09-27", 1, 21)
+    # Others came in their place, so the number of rows says nothing.
+    conn.execute(
+        "INSERT INTO market.daily_bars (source, symbol, trade_date, volume, load_id)"
+        " SELECT 'cn', 'X' || n, '2024-09-27', 1, 1 FROM generate_series(1, 21) AS n"
+    )
+    conn.execute("UPDATE ops.windows SET row_count = 100")
+
+    verdict = judge_completeness(conn, "cn", DAYS)
+
+    assert verdict.level is Level.WARN
+    assert "2024-09-27: 21 of 100 symbols that are listed and not suspended" in verdict.observed
+    assert "S1, S10, S11" in verdict.observed
+    assert verdict.figures["missing_symbols"] == 21
+
+
+def test_universe_leaves_out_suspended_delisted_and_not_yet_listed_symbols(
+    conn: psycopg.Connection,
+) -> None:
+    list_universe(conn, 100)
+    remove(conn, "2024-09-27", 1, 60)
+    suspend(conn, "2024-09-27", 1, 20)
+    conn.execute(
+        "UPDATE market.instruments SET delisted_on = '2024-09-27'"
+        " WHERE symbol IN (SELECT 'S' || n FROM generate_series(21, 40) AS n)"
+    )
+
+    assert judge_completeness(conn, "cn", ["2024-09-27"]).figures["missing_symbols"] == 20
+    assert judge_completeness(conn, "cn", ["2024-09-27"]).level is Level.OK
+    assert judge_completeness(conn, "cn", ["2024-09-26"]).figures["missing_symbols"] == 0
+    conn.execute(
+        "UPDATE market.instruments SET listed_on = '2024-09-28'"
+        " WHERE symbol IN (SELECT 'S' || n FROM generate_series(41, 60) AS n)"
+    )
+    assert judge_completeness(conn, "cn", ["2024-09-27"]).figures["missing_symbols"] == 0
+
+
+def test_universe_without_listing_dates_is_no_universe(conn: psycopg.Connection) -> None:
+    conn.execute("INSERT INTO market.instruments (source, symbol, load_id) VALUES ('cn', 'Z', 1)")
+
+    assert judge_completeness(conn, "cn", DAYS).figures["days_with_a_universe"] == 0
+
+
+def test_day_long_before_is_no_day_before(conn: psycopg.Connection) -> None:
+    store(conn, "2024-12-02", 10, price=9)
+
+    assert judge_completeness(conn, "cn", ["2024-12-02"]).level is Level.OK
+
+
+def test_many_drops_are_counted_and_the_first_are_named(conn: psycopg.Connection) -> None:
+    for number in range(1, 9):
+        store(conn, f"2023-01-0{number}", 300 - 30 * number, price=number)
+
+    verdict = judge_completeness(conn, "cn", [f"2023-01-0{number}" for number in range(1, 9)])
+
+    assert verdict.figures["days_incomplete"] == 7
+    assert verdict.observed.endswith("and 2 more")
+
+
+@pytest.mark.parametrize(("copied", "level"), [(50, Level.OK), (51, Level.ERROR)])
+def test_day_that_repeats_most_bars_of_its_neighbour_shows(
+    conn: psycopg.Connection, copied: int, level: Level
+) -> None:
+    conn.execute(
+        "UPDATE market.daily_bars SET open = 2, high = 2, low = 2, close = 2"
+        " WHERE trade_date = '2024-09-30' AND volume <= %s",
+        (copied,),
+    )
+
+    verdict = judge_copies(conn, "cn", DAYS)
+
+    assert verdict.level is level
+    if copied > 50:
+        assert verdict.figures["days_copied"] == 2
+        assert "51 of 100 symbols have exactly the bar of 2024-09-30" in verdict.observed
+
+
+def test_few_symbols_or_such_without_volume_are_no_copy(conn: psycopg.Connection) -> None:
+    store(conn, "2023-05-04", 19, price=1)
+    store(conn, "2023-05-05", 19, price=1)
+    store(conn, "2022-05-04", 100, price=1)
+    store(conn, "2022-05-05", 100, price=1)
+    conn.execute("UPDATE market.daily_bars SET volume = 0 WHERE trade_date < '2023-01-01'")
+
+    keys = ["2023-05-04", "2023-05-05", "2022-05-04", "2022-05-05"]
+
+    assert judge_copies(conn, "cn", keys).level is Level.OK

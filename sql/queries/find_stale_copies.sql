@@ -1,0 +1,33 @@
+-- Bars that are equal to those of the stored days before and after.
+WITH days AS (
+    SELECT window_key, window_key::date AS day, row_count
+    FROM unnest(%(window_keys)s::text[], %(row_counts)s::bigint[]) AS given (window_key, row_count)
+)
+SELECT w.window_key, n.window_key AS other_key, c.common, c.same
+FROM days AS w
+CROSS JOIN LATERAL (
+    SELECT greatest(
+        (SELECT max(k.window_key) FROM ops.windows AS k
+         WHERE k.target = %(target)s AND k.scope = %(scope)s AND k.window_key < w.window_key),
+        (SELECT max(d.window_key) FROM days AS d WHERE d.window_key < w.window_key)) AS window_key
+    UNION ALL
+    SELECT least(
+        (SELECT min(k.window_key) FROM ops.windows AS k
+         WHERE k.target = %(target)s AND k.scope = %(scope)s AND k.window_key > w.window_key),
+        (SELECT min(d.window_key) FROM days AS d WHERE d.window_key > w.window_key))
+) AS n
+CROSS JOIN LATERAL (
+    SELECT count(*) AS common,
+           count(*) FILTER (
+               WHERE a.volume = b.volume
+                 AND (a.close, a.open, a.high, a.low, a.amount)
+                     IS NOT DISTINCT FROM (b.close, b.open, b.high, b.low, b.amount)) AS same
+    FROM market.daily_bars AS a
+    JOIN market.daily_bars AS b ON b.symbol = a.symbol
+    WHERE a.source = %(scope)s AND a.trade_date = w.day AND a.volume > 0
+      AND b.source = %(scope)s AND b.trade_date = n.window_key::date AND b.volume > 0
+      -- Says the same once more, so that only one or two years of the table are looked at.
+      AND a.trade_date BETWEEN %(first_key)s::date AND %(last_key)s::date
+      AND b.trade_date BETWEEN %(first_key)s::date - 15 AND %(last_key)s::date + 15
+) AS c
+WHERE n.window_key::date BETWEEN w.day - 15 AND w.day + 15

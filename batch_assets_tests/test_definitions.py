@@ -72,6 +72,7 @@ def test_every_asset_has_group_owner_description_kind_and_checks(shipped: dg.Def
             "every_day_is_loaded",
             "ledger_balances",
             "newest_session_is_stored",
+            "no_day_repeats_its_neighbour",
             "no_duplicate_keys",
         ]
         assert node.backfill_policy is not None

@@ -11,10 +11,15 @@ CROSS JOIN LATERAL (
          WHERE k.target = %(target)s AND k.scope = %(scope)s AND k.window_key < w.window_key),
         (SELECT max(d.window_key) FROM days AS d WHERE d.window_key < w.window_key)) AS window_key
     UNION ALL
-    SELECT least(
-        (SELECT min(k.window_key) FROM ops.windows AS k
-         WHERE k.target = %(target)s AND k.scope = %(scope)s AND k.window_key > w.window_key),
-        (SELECT min(d.window_key) FROM days AS d WHERE d.window_key > w.window_key))
+    SELECT after.window_key
+    FROM (
+        SELECT least(
+            (SELECT min(k.window_key) FROM ops.windows AS k
+             WHERE k.target = %(target)s AND k.scope = %(scope)s AND k.window_key > w.window_key),
+            (SELECT min(d.window_key) FROM days AS d WHERE d.window_key > w.window_key)) AS window_key
+    ) AS after
+    -- A day that is asked for itself is compared with this one as the day before it.
+    WHERE after.window_key NOT IN (SELECT d.window_key FROM days AS d)
 ) AS n
 CROSS JOIN LATERAL (
     SELECT count(*) AS common,

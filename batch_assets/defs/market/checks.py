@@ -17,7 +17,7 @@ from batch_assets.defs.common.resources import PostgresCopyResource
 from batch_assets.defs.market.metadata import metadata_of as metadata_of_day
 from batch_assets.ingest.market import DayReport, scope_of
 from batch_assets.loading.report import LoadState
-from batch_assets.quality.completeness import judge_completeness
+from batch_assets.quality.completeness import judge_completeness, judge_copies
 from batch_assets.quality.daily_bars import (
     judge_days,
     judge_duplicates,
@@ -32,6 +32,7 @@ EVERY_DAY_IS_LOADED = "every_day_is_loaded"
 LEDGER_BALANCES = "ledger_balances"
 ERROR_RATE = "error_rate_within_budget"
 COMPLETENESS = "complete_against_previous_session"
+NO_COPIES = "no_day_repeats_its_neighbour"
 NO_DUPLICATES = "no_duplicate_keys"
 FRESHNESS = "newest_session_is_stored"
 
@@ -63,7 +64,15 @@ def build_check_specs(asset_key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             COMPLETENESS,
             asset=asset_key,
-            description="No day lost more than 0.5 % or 20 of the previous day's symbols.",
+            description="No day lacks more than 0.5 % or 20 of the symbols that are listed and not "
+            "suspended, or of the previous day's where the source's universe is not known.",
+        ),
+        dg.AssetCheckSpec(
+            NO_COPIES,
+            asset=asset_key,
+            blocking=True,
+            description="No day has the bars of the stored day before or after it: a feed that "
+            "repeats itself looks complete.",
         ),
         dg.AssetCheckSpec(
             NO_DUPLICATES,
@@ -109,6 +118,7 @@ def evaluate_run(
             LEDGER_BALANCES: judge_ledger(conn, source, [r.load.load_id for r in loaded]),
             ERROR_RATE: judge_error_rate(read, rejected),
             COMPLETENESS: judge_completeness(conn, scope_of(feed).name, keys),
+            NO_COPIES: judge_copies(conn, scope_of(feed).name, keys),
             NO_DUPLICATES: judge_duplicates(conn, source, [date.fromisoformat(k) for k in keys]),
             FRESHNESS: judge_freshness(conn, source, newest_due_session(feed, now, cache_dir)),
         }

@@ -41,6 +41,7 @@ def test_each_run_evaluates_every_check_once_with_observed_and_expected(market: 
         "every_day_is_loaded",
         "ledger_balances",
         "newest_session_is_stored",
+        "no_day_repeats_its_neighbour",
         "no_duplicate_keys",
     ]
     assert all(e.passed and e.metadata["observed"].value for e in found)
@@ -79,6 +80,21 @@ def test_completeness_warns_of_a_day_that_lost_symbols(market: Market) -> None:
     assert (verdict.passed, verdict.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "2024-09-30: 39 rows after 60 on 2024-09-27" in str(verdict.description)
     assert verdict.metadata["largest_drop_rows"].value == 21
+
+
+def test_stored_day_that_repeats_its_neighbour_fails_the_run(market: Market) -> None:
+    market.write("cn", GOOD, day_text(GOOD, 30))
+    market.write("cn", GOOD_TOO, day_text(GOOD_TOO, 30, close=10.4))
+    assert market.sync(GOOD, GOOD_TOO).success
+    # As two days that were published at the same moment and did not see each other.
+    tamper(market, "UPDATE market.daily_bars SET close = 10.5")
+
+    result = market.sync(GOOD, GOOD_TOO)
+
+    verdict = verdict_of(result, "no_day_repeats_its_neighbour")
+    assert not result.success
+    assert (verdict.passed, verdict.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert "30 of 30 symbols have exactly the bar of 2024-09-27" in str(verdict.description)
 
 
 def test_completeness_accepts_a_small_drop(market: Market) -> None:

@@ -16,7 +16,7 @@ from batch_assets.postgres.connect import connect
 
 # Everything that a load writes to.
 _WRITTEN = (
-    "market.daily_bars", "ops.loads", "ops.windows", "ops.dead_letters", "ops.checkpoints",
+    "market.daily_bars", "market.daily_bars_history", "ops.loads", "ops.windows", "ops.dead_letters", "ops.checkpoints",
     "ops.leases",
 )  # fmt: skip
 _SETTINGS = (

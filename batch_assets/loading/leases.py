@@ -159,12 +159,14 @@ class Heartbeat:
         self, conn: psycopg.Connection | None, tokens: dict[str, int]
     ) -> psycopg.Connection | None:
         try:
-            conn = conn or self.connect()
+            if conn is None:
+                conn = self.connect()
+                # A process that is stopped between a beat and its commit would keep the row locked.
+                conn.autocommit = True
             conn.execute(
                 read_query("renew_leases"),
                 {**_arrays(tokens), "lease_seconds": self.lease_seconds},
             )
-            conn.commit()
         except (psycopg.Error, DatabaseUnavailable):
             # A beat that fails is tried again at the next one; if the lease runs out meanwhile,
             # publishing refuses. The token decides, not this thread.

@@ -3,6 +3,7 @@
 import multiprocessing
 import queue
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -11,7 +12,7 @@ import psycopg
 import pytest
 
 from batch_assets.contracts.batch import SourceBatch
-from batch_assets.errors import DatabaseUnavailable, LeaseLost
+from batch_assets.errors import DatabaseUnavailable, LeaseHeld, LeaseLost
 from batch_assets.loading.leases import (
     Heartbeat,
     Holder,
@@ -195,6 +196,49 @@ def test_who_only_asks_for_a_lease_does_not_delay_its_holder(
         conn.execute("SET lock_timeout = '2s'")
         require_leases(conn, tokens)
         release_leases(conn, tokens)
+
+
+def test_a_window_that_is_being_released_is_held_and_nobody_waits_for_its_row(
+    database: str,
+) -> None:
+    with connector(database)() as holder:
+        tokens = take(holder)
+        holder.commit()
+        release_leases(holder, tokens)
+        started = time.monotonic()
+
+        [report] = load(database, source_of(many_rows(5)), lease_wait_seconds=0.0)
+
+        assert isinstance(report.error, LeaseHeld)
+        assert time.monotonic() - started < 10
+        holder.rollback()
+
+
+def test_a_stopped_holder_that_was_releasing_is_taken_over(
+    database: str, conn: psycopg.Connection
+) -> None:
+    with closing(connector(database)()) as holder:
+        tokens = take(holder, seconds=0.5)
+        holder.commit()
+        release_leases(holder, tokens)
+
+        [report] = load(database, source_of(many_rows(5)), lease_wait_seconds=20.0)
+
+    assert report.ledger == Ledger(read=5, inserted=5)
+
+
+def test_a_beat_is_over_when_it_is_sent(database: str, conn: psycopg.Connection) -> None:
+    opened: list[psycopg.Connection] = []
+
+    def connect() -> psycopg.Connection:
+        opened.append(connector(database)())
+        return opened[-1]
+
+    with Heartbeat(connect, 0.6) as heartbeat:
+        tokens = take(conn, seconds=30)
+        heartbeat.add(tokens)
+        wait_until(lambda: opened and opened[0].autocommit, "a beat that commits itself")
+        heartbeat.remove(tokens)
 
 
 def test_two_groups_in_opposite_order_do_not_deadlock(database: str) -> None:

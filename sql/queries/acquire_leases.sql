@@ -8,7 +8,7 @@ FROM unnest(%(resources)s::text[]) AS wanted (resource)
 -- A conflict locks the row even where nothing is taken: who only asks must not delay the holder.
 WHERE NOT EXISTS (
     SELECT FROM ops.leases AS l
-    WHERE l.resource = wanted.resource AND l.expires_at >= clock_timestamp())
+    WHERE l.resource = wanted.resource AND l.expires_at >= now())
 -- Everybody takes and releases leases in the same order, so that two groups cannot deadlock.
 ORDER BY wanted.resource
 ON CONFLICT (resource) DO UPDATE
@@ -19,5 +19,5 @@ SET holder = excluded.holder,
     acquired_at = clock_timestamp(),
     heartbeat_at = clock_timestamp(),
     expires_at = excluded.expires_at
-WHERE held.expires_at < clock_timestamp()
+WHERE held.expires_at < now()
 RETURNING held.resource, held.token

@@ -12,6 +12,8 @@ WITH taken AS (
     -- If a server crash loses this commit, publishing finds no lease and refuses: losing it is
     -- safe, and waiting for the disk here would double the cost of a small window.
     CROSS JOIN set_config('synchronous_commit', 'off', true) AS quick
+    -- Inserting beside a lease that is being released waits for its holder, who may be stopped.
+    WHERE NOT EXISTS (SELECT FROM ops.leases AS l WHERE l.resource = wanted.resource)
     -- Everybody takes and releases leases in the same order, so that two groups cannot deadlock.
     ORDER BY wanted.resource
     ON CONFLICT (resource) DO NOTHING

@@ -1,4 +1,4 @@
-"""Sessions of an exchange: the user's file, then exchange-calendars, then unknown.
+"""Sessions of an exchange: the user's file, the source's own, exchange-calendars, then unknown.
 
 Closes and time zones are in exchanges.py, because they are settings of a feed.
 """
@@ -8,7 +8,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import lru_cache
 from importlib import metadata
@@ -32,7 +32,7 @@ class SessionCalendar:
         sessions: Session dates within [first, last].
         first: First date the calendar covers; None for none.
         last: Last date the calendar covers.
-        stated: Days the user's file states, which win.
+        stated: Days that the user's file or the source states, which win.
         is_always_open: Every day is a session.
     """
 
@@ -52,6 +52,11 @@ class SessionCalendar:
         if self.first is None or self.last is None or not self.first <= day <= self.last:
             return None
         return day in self.sessions
+
+    def with_days_of(self, source: str, days: Mapping[date, bool]) -> "SessionCalendar":
+        """The same with what a source says about its own days; the user's file stays above it."""
+        stated = {**days, **self.stated}
+        return replace(self, name=f"{self.name} + {source}", stated=stated)
 
     def previous_session(self, day: date) -> date | None:
         """The session before a day, None where the calendar does not reach back."""

@@ -1,7 +1,7 @@
 """From what a folder has for a day to a verdict with a message, for every kind of file source."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -43,11 +43,25 @@ def build_day_input(
     cache_dir: Path,
     read: Callable[[], Iterator[SourceBatch]],
     notes: Counter[str],
+    source_days: Mapping[date, bool] | None = None,
 ) -> DayInput:
-    """Judge a day and put the answer together."""
+    """Judge a day and put the answer together.
+
+    Args:
+        feed: Whose day it is.
+        day: The exchange's trade date.
+        found: What the source has.
+        now: The present, aware.
+        cache_dir: Folder of computed calendars.
+        read: Gives the rows.
+        notes: Filled by `read`.
+        source_days: What the source itself says about its sessions, where it was asked.
+    """
     calendar = open_calendar(
         feed.calendar_name, cache_dir, today=now.date(), user_file=feed.calendar_file
     )
+    if source_days:
+        calendar = calendar.with_days_of(feed.place, source_days)
     verdict = evaluate_day(
         DayFacts(
             is_session=calendar.is_session(day),

@@ -16,8 +16,9 @@ from batch_assets.sources.market.judge import Found, build_day_input
 from batch_assets.sources.market.parse import BarParser
 from batch_assets.sources.market.raw_table import RawTable
 from batch_assets.sources.market.readers import mapping_fingerprint
-from batch_assets.sources.market.source import DayInput, DayState
+from batch_assets.sources.market.source import DayInput, DayReason, DayState
 from batch_assets.sources.market.spellings import Spellings
+from batch_assets.sources.market.vendors.own_calendar import OwnCalendar
 from batch_assets.sources.market.vendors.registry import kind_of
 from batch_assets.sources.market.vendors.replies import as_raw_table, hash_answer
 from batch_assets.sources.market.vendors.vendor import AnswersDays, VendorAccess
@@ -45,6 +46,9 @@ class VendorDaySource:
         if not isinstance(vendor, AnswersDays):
             raise TypeError(f"{feed.vendor} does not answer by day; it needs a symbol source")
         self._vendor: AnswersDays = vendor
+        self._calendar = OwnCalendar(
+            vendor, cache_dir / "vendors" / f"{feed.name}-{self._fingerprint}"
+        )
 
     def open_day(self, day: date, *, now: datetime) -> DayInput:
         """See MarketSource; asks the vendor for a day that should have rows."""
@@ -58,6 +62,9 @@ class VendorDaySource:
             notes=parser.notes,
         )
         unasked = judge(Found(), read=lambda: iter(()))
+        if unasked.reason == DayReason.UNKNOWN_SESSION:
+            judge = partial(judge, source_days=self._calendar.days_around(day, now=now))
+            unasked = judge(Found(), read=lambda: iter(()))
         if unasked.state in (DayState.SKIPPED, DayState.NOT_READY):
             return unasked
         raw, source_hash = self._gate.ask(partial(self._fetch, day))

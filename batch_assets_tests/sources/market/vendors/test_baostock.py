@@ -1,5 +1,5 @@
 import time
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -342,3 +342,35 @@ def test_the_vendors_calendar_is_read(baostock_server: BaostockServer, tmp_path:
     vendor.close()
 
     assert sessions == {DAY: True, HOLIDAY: False}
+
+
+def test_beyond_every_calendar_the_vendors_own_says_what_is_a_session(
+    baostock_server: BaostockServer, make_vendor_source: VendorSourceMaker
+) -> None:
+    closed, session = date(2031, 1, 1), date(2031, 1, 2)
+    now = datetime(2031, 2, 1, tzinfo=UTC)
+    baostock_server.sessions = {closed.isoformat(): "0", session.isoformat(): "1"}
+    baostock_server.add_day(session, a_share_market(session))
+    source = make_vendor_source("baostock", **at(baostock_server))
+
+    assert source.open_day(closed, now=now).state is DayState.SKIPPED
+    assert source.open_day(session, now=now).state is DayState.READY
+    source.close()
+    again = make_vendor_source("baostock", **at(baostock_server))
+
+    assert again.open_day(closed, now=now).state is DayState.SKIPPED
+    methods = [fields[0] for fields in baostock_server.questions]
+    assert methods == ["query_trade_dates", "query_daily_history_k_AStock"]
+
+
+def test_where_no_calendar_says_an_empty_day_is_asked_for_and_never_skipped(
+    baostock_server: BaostockServer, make_vendor_source: VendorSourceMaker
+) -> None:
+    day = date(2031, 1, 2)
+    baostock_server.faults.extend(["10005001"] * 2)
+    source = make_vendor_source("baostock", **at(baostock_server))
+
+    opened = source.open_day(day, now=datetime(2031, 2, 1, tzinfo=UTC))
+
+    assert opened.state is DayState.UNCONFIRMED_EMPTY
+    assert baostock_server.questions[-1][0] == "query_daily_history_k_AStock"

@@ -1,0 +1,1 @@
+"""Measurements against public tools; `python -m benchmarks`."""

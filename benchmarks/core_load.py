@@ -40,7 +40,7 @@ def load_days(
     """Load days as an asset does.
 
     Raises:
-        RuntimeError: A day was not loaded.
+        RuntimeError: A day was not loaded, nor skipped as a day without a session.
     """
     options = options_of(feed, LoadingSettings(), force=force)
     if publish_connections is not None:
@@ -48,7 +48,7 @@ def load_days(
     ledger, recognised = Ledger(), dict[str, int]()
     source = open_feed(feed, cache_dir)
     for report in sync_days(connect, feed, source, days, now=datetime.now(UTC), options=options):
-        if report.load.state is not LoadState.SUCCESS:
+        if report.load.state not in (LoadState.SUCCESS, LoadState.SKIPPED):
             raise RuntimeError(
                 f"{report.key} is {report.load.state}: {report.message}; expected success; the "
                 "figures would be those of another work"

@@ -1,4 +1,4 @@
-"""One year of a market's day files: the core against `psql \\copy`, and runs that change little.
+r"""One year of a market's day files: the core against `psql \copy`, and runs that change little.
 
 Each repetition starts with empty tables and loads the year twice, by psql and by the core, in an
 order that alternates; then the same source again, equal content in other bytes, and one per cent
@@ -194,9 +194,7 @@ def run_load(
 ) -> dict[str, object]:
     """All figures of one scale, flat."""
     cache_dir = folder / "cache"
-    year = write_year(
-        folder / "year", cache_dir, symbols=scale.symbols, sessions=scale.sessions
-    )
+    year = write_year(folder / "year", cache_dir, symbols=scale.symbols, sessions=scale.sessions)
     files = Variants.write(year, folder / "year-variants")
     with (
         open_server(database_url, folder / "state") as server,

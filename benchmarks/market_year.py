@@ -1,7 +1,7 @@
-"""One year of a market as day files, the same rows on every machine.
+r"""One year of a market as day files, the same rows on every machine.
 
 Files are what a data vendor delivers: a header, plain decimals, shares and currency units, so
-that `psql \\copy` loads them as they are. Integers only, no libm: nothing depends on the machine.
+that `psql \copy` loads them as they are. Integers only, no libm: nothing depends on the machine.
 """
 
 from collections.abc import Callable, Iterator, Sequence

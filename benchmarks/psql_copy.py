@@ -1,4 +1,4 @@
-"""The peer: `psql \\copy` of the same day files into an equal table, one transaction a file."""
+r"""The peer: `psql \copy` of the same day files into an equal table, one transaction a file."""
 
 import shutil
 import subprocess
@@ -80,7 +80,7 @@ def create_peer_table(conn: psycopg.Connection) -> None:
 
 
 def copy_commands(files: DayFiles) -> list[str]:
-    """One `\\copy` a day; the files' columns are the table's."""
+    r"""One `\copy` a day; the files' columns are the table's."""
     columns = ", ".join(COLUMNS)
     return [
         f"\\copy {PEER_TABLE} ({columns}) FROM '{files.file_of(day)}' WITH (FORMAT csv, HEADER)"

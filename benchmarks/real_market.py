@@ -1,4 +1,4 @@
-"""Real day files beside the project, in the columns and units that `psql \\copy` can load."""
+r"""Real day files beside the project, in the columns and units that `psql \copy` can load."""
 
 import csv
 from datetime import date
@@ -25,9 +25,10 @@ def write_real(folder: Path, source: Path = SHARED_FOLDER) -> DayFiles:
     days, row_count = [], 0
     for path in sorted(source.glob("????-??-??.csv")):
         days.append(date.fromisoformat(path.stem))
-        with path.open(encoding="utf-8-sig", newline="") as read, (folder / path.name).open(
-            "w", encoding="utf-8", newline=""
-        ) as written:
+        with (
+            path.open(encoding="utf-8-sig", newline="") as read,
+            (folder / path.name).open("w", encoding="utf-8", newline="") as written,
+        ):
             lines = csv.writer(written, lineterminator="\n")
             lines.writerow(COLUMNS)
             for row in csv.DictReader(read):

@@ -90,7 +90,7 @@ def empty_tables(conn: psycopg.Connection) -> None:
 
 
 def client_environment(url: str) -> dict[str, str]:
-    """libpq's environment variables for a URL: a password in arguments would show in `ps`."""
+    """Libpq's environment variables for a URL: a password in arguments would show in `ps`."""
     names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD",
              "dbname": "PGDATABASE", "sslmode": "PGSSLMODE"}  # fmt: skip
     known = conninfo_to_dict(url)

@@ -184,6 +184,22 @@ def test_day_that_repeats_most_bars_of_its_neighbour_shows(
         assert judge_copies(conn, "cn", ["2024-09-27"]).level is level
 
 
+@pytest.mark.parametrize(
+    ("copied", "level"),
+    [(0, Level.OK), (300, Level.OK), (1000, Level.OK), (1001, Level.ERROR), (2000, Level.ERROR)],
+)
+def test_large_day_is_compared_as_a_whole_once_a_sample_looks_copied(
+    conn: psycopg.Connection, copied: int, level: Level
+) -> None:
+    store(conn, "2023-05-04", 2000, price=1)
+    store(conn, "2023-05-05", copied, price=1)
+    conn.execute("DELETE FROM ops.windows WHERE window_key = '2023-05-05'")
+    store(conn, "2023-05-05", 2000 - copied, price=2, first=copied + 1)
+    conn.execute("ANALYZE market.daily_bars")
+
+    assert judge_copies(conn, "cn", ["2023-05-05"]).level is level
+
+
 def test_few_symbols_or_such_without_volume_are_no_copy(conn: psycopg.Connection) -> None:
     store(conn, "2023-05-04", 19, price=1)
     store(conn, "2023-05-05", 19, price=1)

@@ -13,6 +13,7 @@ from batch_assets.defs.common.retries import translating_failures
 from batch_assets.defs.market.checks import build_check_specs, evaluate_run, failed_day_evaluation
 from batch_assets.defs.market.metadata import metadata_of, summary_of
 from batch_assets.ingest.market import DayReport, options_of, sync_days
+from batch_assets.ingest.vendor_limits import throttle_of
 from batch_assets.loading.report import LoadState
 from batch_assets.settings import Settings
 from batch_assets.sources.market.feed import Feed
@@ -77,7 +78,13 @@ def build_daily_bars(
                 feed, settings.loading, run_id=context.run.run_id, force=config.force
             )
             days = [date.fromisoformat(key) for key in context.partition_keys]
-            source = open_feed(feed, cache_dir_of(settings), secret=settings.secret, days=days)
+            source = open_feed(
+                feed,
+                cache_dir_of(settings),
+                secret=settings.secret,
+                days=days,
+                throttle=throttle_of(feed, postgres.connect),
+            )
             reports = sync_days(
                 postgres.connect, feed, source, days, now=clock.now(), options=options
             )

@@ -245,6 +245,7 @@ class VendorFeed(Feed):
     exchange: str = Field(default="", description="the vendor's name of the exchange asked for")
     symbols: tuple[str, ...] = Field(default=(), description="canonical; asked one by one")
     symbols_file: Path | None = Field(default=None, description="one symbol a line")
+    requests_per_minute: float | None = Field(default=None, gt=0, description="of all runs")
     max_connections: int = Field(default=1, ge=1, le=32, description="open at the same time")
     attempts: int = Field(default=4, ge=1, le=10, description="of one request")
     first_wait_seconds: float = Field(default=1.0, gt=0, description="doubled after each failure")

@@ -11,7 +11,13 @@ from batch_assets.sources.market.many_day_files import ManyDaySource
 from batch_assets.sources.market.source import MarketSource
 from batch_assets.sources.market.vendors.registry import kind_of
 from batch_assets.sources.market.vendors.symbol_source import VendorSymbolSource
-from batch_assets.sources.market.vendors.vendor import Secrets, VendorAccess, no_secrets
+from batch_assets.sources.market.vendors.vendor import (
+    Secrets,
+    Throttle,
+    Unthrottled,
+    VendorAccess,
+    no_secrets,
+)
 from batch_assets.sources.market.vendors.vendor_source import VendorDaySource
 
 
@@ -21,6 +27,7 @@ def open_feed(
     *,
     secret: Secrets = no_secrets,
     days: Sequence[date] = (),
+    throttle: Throttle | None = None,
 ) -> MarketSource:
     """The source of a feed; opens no file and no connection yet.
 
@@ -31,9 +38,10 @@ def open_feed(
         secret: Gives tokens by the name of their variable; `Settings.secret`.
         days: All trade dates the run will ask for, where they are known: a vendor that answers by
             symbol is then asked once a symbol for all of them.
+        throttle: Says when a vendor may be asked; closed with the source.
     """
     if isinstance(feed, VendorFeed):
-        access = VendorAccess(secret, cache_dir / "locks")
+        access = VendorAccess(secret, cache_dir / "locks", throttle or Unthrottled())
         if kind_of(feed.vendor).by_day:
             return VendorDaySource(feed, cache_dir, access)
         return VendorSymbolSource(feed, cache_dir, access, days)

@@ -27,6 +27,7 @@ _NOT_MEANING = frozenset(
         "symbols", "symbols_file", "max_connections", "attempts", "first_wait_seconds",
         "max_wait_seconds", "connect_timeout_seconds", "read_timeout_seconds",
         "reply_timeout_seconds", "max_reply_bytes", "max_reply_rows", "reuse_minutes",
+        "requests_per_minute",
     }
 )  # fmt: skip
 

@@ -1,6 +1,7 @@
-"""Asking a vendor again: only after failures that time can mend, and not for ever."""
+"""Asking a vendor: when its limit allows, and again only after failures that time can mend."""
 
 import random
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -8,14 +9,15 @@ import stamina
 
 from batch_assets.errors import SourceRateLimited, SourceUnavailable
 from batch_assets.sources.market.feed import VendorFeed
+from batch_assets.sources.market.vendors.vendor import Throttle
 
 T = TypeVar("T")
 
 _LONGEST_WAIT_SECONDS = 60.0
 
 
-def ask(feed: VendorFeed, question: Callable[[], T]) -> T:
-    """The answer to a question, asked up to `attempts` times.
+def ask(feed: VendorFeed, throttle: Throttle, question: Callable[[], T]) -> T:
+    """The answer to a question, asked up to `attempts` times, each when the throttle allows.
 
     Waits grow exponentially with full jitter. Where a vendor says how long to wait, that is kept,
     as long as all waits of this question stay within `max_wait_seconds`.
@@ -26,8 +28,33 @@ def ask(feed: VendorFeed, question: Callable[[], T]) -> T:
     waits = _Waits(feed)
     for attempt in stamina.retry_context(on=waits.wait_after, attempts=feed.attempts, timeout=None):
         with attempt:
-            return question()
+            return _ask_once(feed, throttle, question)
     raise AssertionError("unreachable: the last failure is raised by the attempt")
+
+
+def _ask_once(feed: VendorFeed, throttle: Throttle, question: Callable[[], T]) -> T:
+    _wait_turn(feed, throttle)
+    try:
+        answer = question()
+    except SourceUnavailable as error:
+        throttle.failed(error)
+        raise
+    throttle.succeeded()
+    return answer
+
+
+def _wait_turn(feed: VendorFeed, throttle: Throttle) -> None:
+    waited_seconds = 0.0
+    while (wait_seconds := throttle.take()) > 0:
+        waited_seconds += wait_seconds
+        if waited_seconds > feed.max_wait_seconds:
+            raise SourceRateLimited(
+                f"{feed.vendor} may not be asked for another {wait_seconds:.0f} s: the limit of "
+                f"feed {feed.name} is used up, or the vendor was down just now; more than "
+                "max_wait_seconds; run the partition again after that",
+                retry_after_seconds=wait_seconds,
+            )
+        time.sleep(wait_seconds)
 
 
 class _Waits:

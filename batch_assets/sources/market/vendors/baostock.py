@@ -107,7 +107,7 @@ class BaostockVendor:
         return join_fetched(label, pages)
 
     def _ask(self, type_: str, request: Sequence[str], label: str) -> tuple[str, ...]:
-        return ask(self._feed, lambda: self._ask_once(type_, request, label))
+        return ask(self._feed, self._access.throttle, lambda: self._ask_once(type_, request, label))
 
     def _ask_once(self, type_: str, request: Sequence[str], label: str) -> tuple[str, ...]:
         reply = self._logged_in_reply(type_, request)

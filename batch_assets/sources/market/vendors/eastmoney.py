@@ -27,14 +27,17 @@ _FQT = {Adjustment.RAW: "0", Adjustment.QFQ: "1", Adjustment.HFQ: "2"}
 class EastmoneyVendor:
     """Asks Eastmoney; each symbol and range is one request."""
 
-    def __init__(self, feed: VendorFeed, access: VendorAccess) -> None:  # noqa: ARG002 - no token
+    def __init__(self, feed: VendorFeed, access: VendorAccess) -> None:
         self._feed = feed
+        self._access = access
         self._http = HttpCaller(feed)
 
     def fetch_symbol(self, symbol: str, start: date, end: date) -> Fetched:
         """See AnswersSymbols."""
         label = f"eastmoney {symbol} {start} to {end}"
-        return ask(self._feed, lambda: self._ask_once(symbol, start, end, label))
+        return ask(
+            self._feed, self._access.throttle, lambda: self._ask_once(symbol, start, end, label)
+        )
 
     def close(self) -> None:
         """See Vendor."""

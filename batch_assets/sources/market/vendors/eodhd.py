@@ -32,7 +32,7 @@ class EodhdVendor:
         """See AnswersDays."""
         label = f"eodhd {self._feed.exchange} {day}"
         token = self._access.token(self._feed)
-        return ask(self._feed, lambda: self._ask_once(day, token, label))
+        return ask(self._feed, self._access.throttle, lambda: self._ask_once(day, token, label))
 
     def close(self) -> None:
         """See Vendor."""

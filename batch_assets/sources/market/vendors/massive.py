@@ -38,7 +38,7 @@ class MassiveVendor:
         """See AnswersDays."""
         label = f"massive grouped daily {day}"
         token = self._access.token(self._feed)
-        return ask(self._feed, lambda: self._ask_once(day, token, label))
+        return ask(self._feed, self._access.throttle, lambda: self._ask_once(day, token, label))
 
     def close(self) -> None:
         """See Vendor."""
@@ -96,5 +96,7 @@ VENDOR = VendorKind(
         "calendar": "XNYS",
         "symbol": {"exchange": "US"},
         "date_format": "epoch_ms",
+        # Of the free plan.
+        "requests_per_minute": 5,
     },
 )

@@ -65,6 +65,7 @@ class VendorSymbolSource:
         """Forget the index of the answers; connections are closed when all symbols are asked."""
         if self._files is not None:
             self._files.close()
+        self._access.throttle.close()
 
     def _judge(self, day: date, now: datetime, found: Found) -> DayInput:
         return build_day_input(

@@ -143,7 +143,7 @@ class TushareVendor:
             "params": dict(params),
             "fields": fields,
         }
-        return ask(self._feed, lambda: self._ask_once(request, label))
+        return ask(self._feed, self._access.throttle, lambda: self._ask_once(request, label))
 
     def _ask_once(self, request: Mapping[str, Any], label: str) -> tuple[Fetched, bool]:
         reply = self._http.post_json("", request)
@@ -203,5 +203,7 @@ VENDOR = VendorKind(
         # The vendor loads a day between 15 and 16 o'clock, at times as late as 17 (tushare #1720).
         "ready_after_minutes": 120,
         "max_reply_rows": 6000,
+        # Of accounts with 120 points, as the vendor's client states it.
+        "requests_per_minute": 500,
     },
 )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from batch_assets.errors import ConfigurationError
+from batch_assets.errors import ConfigurationError, SourceUnavailable
 
 if TYPE_CHECKING:
     from datetime import date
@@ -25,6 +25,43 @@ if TYPE_CHECKING:
 
 Secrets = Callable[[str], "SecretStr | None"]
 """Gives the value of an environment variable; `Settings.secret`."""
+
+
+class Throttle(Protocol):
+    """Says when a vendor may be asked; holds for all runs that share it."""
+
+    def take(self) -> float:
+        """Take the permit for one question: 0, or the seconds after which to try again."""
+        ...
+
+    def succeeded(self) -> None:
+        """A question was answered, were it with a refusal."""
+        ...
+
+    def failed(self, error: SourceUnavailable) -> None:
+        """A question was not answered, or the vendor wants silence."""
+        ...
+
+    def close(self) -> None:
+        """Give connections back."""
+        ...
+
+
+class Unthrottled:
+    """No limit but the vendor's own answers."""
+
+    def take(self) -> float:
+        """See Throttle."""
+        return 0.0
+
+    def succeeded(self) -> None:
+        """See Throttle."""
+
+    def failed(self, error: SourceUnavailable) -> None:
+        """See Throttle."""
+
+    def close(self) -> None:
+        """See Throttle."""
 
 
 def no_secrets(name: str) -> SecretStr | None:  # noqa: ARG001 - it has none
@@ -150,10 +187,12 @@ class VendorAccess:
     Attributes:
         secret: Tokens by the name of their variable.
         lock_dir: Folder for locks that hold across processes of this machine.
+        throttle: Says when the vendor may be asked.
     """
 
     secret: Secrets
     lock_dir: Path
+    throttle: Throttle = field(default_factory=Unthrottled)
 
     def token(self, feed: VendorFeed) -> str:
         """The feed's token.

@@ -42,6 +42,7 @@ class VendorDaySource:
         self._fingerprint = mapping_fingerprint(feed)
         self._spellings = Spellings(feed)
         self._gate = Gate(feed)
+        self._throttle = access.throttle
         vendor = self._kind.open(feed, access)
         if not isinstance(vendor, AnswersDays):
             raise TypeError(f"{feed.vendor} does not answer by day; it needs a symbol source")
@@ -78,6 +79,7 @@ class VendorDaySource:
     def close(self) -> None:
         """Give connections back."""
         self._vendor.close()
+        self._throttle.close()
 
     def _fetch(self, day: date) -> tuple[RawTable, str]:
         answer = self._vendor.fetch_day(day)

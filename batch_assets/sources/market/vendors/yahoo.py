@@ -30,14 +30,17 @@ _NOT_FOUND = 404
 class YahooVendor:
     """Asks Yahoo; each symbol and range is one request."""
 
-    def __init__(self, feed: VendorFeed, access: VendorAccess) -> None:  # noqa: ARG002 - no token
+    def __init__(self, feed: VendorFeed, access: VendorAccess) -> None:
         self._feed = feed
+        self._access = access
         self._http = HttpCaller(feed)
 
     def fetch_symbol(self, symbol: str, start: date, end: date) -> Fetched:
         """See AnswersSymbols."""
         label = f"yahoo {symbol} {start} to {end}"
-        return ask(self._feed, lambda: self._ask_once(symbol, start, end, label))
+        return ask(
+            self._feed, self._access.throttle, lambda: self._ask_once(symbol, start, end, label)
+        )
 
     def close(self) -> None:
         """See Vendor."""

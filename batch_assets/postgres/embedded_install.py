@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from hashlib import sha256
 from pathlib import Path
 
 import psutil
@@ -44,26 +43,34 @@ def find_install(owner: Owner) -> Path:
     install_dir = _wheel_install()
     if owner.uid is None or _is_runnable(install_dir, owner):
         return install_dir
+    # One copy serves every virtual environment with this release of the wheel.
     version = importlib.metadata.version(_WHEEL)
-    place = sha256(os.fsencode(install_dir)).hexdigest()[:8]
-    copy = ROOT_HOME / f"postgresql-{MAJOR_VERSION}-wheel-{version}-{place}"
+    copy = ROOT_HOME / f"postgresql-{MAJOR_VERSION}-{version}"
     if not copy.is_dir():
         _copy_install(install_dir, copy)
-    if not _is_runnable(copy, owner):
+    copied = copy / _WHEEL_PACKAGE / install_dir.name
+    if not _is_runnable(copied, owner):
         raise EmbeddedServerError(
-            f"{copy} cannot be run by user number {owner.uid}, expected programs that everybody "
+            f"{copied} cannot be run by user number {owner.uid}, expected programs that everybody "
             "may run; look for a mount with noexec, or set BATCH_ASSETS_DATABASE_URL"
         )
-    return copy
+    return copied
 
 
 def _copy_install(install_dir: Path, copy: Path) -> None:
+    """Copy programs and the libraries beside them, which they find by their relative place."""
     draft = copy.with_name(f".{copy.name}")
     if draft.exists():
         shutil.rmtree(draft)  # of a copy that was killed; our lock keeps others out
     shutil.copytree(
-        install_dir, draft, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a")
+        install_dir,
+        draft / _WHEEL_PACKAGE / install_dir.name,
+        symlinks=True,
+        ignore=shutil.ignore_patterns("include", "*.a"),
     )
+    libraries = install_dir.parents[1] / f"{_WHEEL_PACKAGE}.libs"
+    if libraries.is_dir():
+        shutil.copytree(libraries, draft / libraries.name, symlinks=True)
     for folder, _, names in os.walk(draft):
         # The wheel was installed for one user; the copy is read by another.
         Path(folder).chmod(0o755)
@@ -89,9 +96,14 @@ def _wheel_install() -> Path:
 
 
 def _is_runnable(install_dir: Path, owner: Owner) -> bool:
+    # The two need different libraries, so one that runs says nothing about the other.
+    return all(_answers(install_dir / "bin" / name, owner) for name in ("postgres", "initdb"))
+
+
+def _answers(program: Path, owner: Owner) -> bool:
     try:
         result = subprocess.run(  # noqa: S603 - our own program
-            [install_dir / "bin" / "postgres", "--version"],
+            [program, "--version"],
             user=owner.uid,
             group=owner.gid,
             extra_groups=None if owner.uid is None else [],

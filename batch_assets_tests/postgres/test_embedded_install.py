@@ -30,8 +30,12 @@ def private_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The wheel's programs below a folder that only root may enter, as in /root/venv."""
     private = tmp_path / "root only"
     private.mkdir(mode=0o700)
-    install_dir = private / "pginstall18"
-    shutil.copytree(embedded_install.find_install(Owner()), install_dir, symlinks=True)
+    wheel = embedded_install.find_install(Owner())
+    install_dir = private / wheel.parent.name / wheel.name
+    shutil.copytree(wheel, install_dir, symlinks=True)
+    libraries = wheel.parents[1] / f"{wheel.parent.name}.libs"
+    if libraries.is_dir():
+        shutil.copytree(libraries, private / libraries.name, symlinks=True)
     monkeypatch.setattr(embedded_install, "_wheel_install", lambda: install_dir)
     return install_dir
 
@@ -43,24 +47,26 @@ def test_programs_out_of_reach_are_copied_once(root_home: Path, private_wheel: P
     copied_at = first.stat().st_ctime_ns
     second = embedded_install.find_install(owner)
 
-    assert first.parent == root_home
+    assert first.is_relative_to(root_home)
     assert (second, second.stat().st_ctime_ns) == (first, copied_at)
-    version = subprocess.check_output(
-        [first / "bin" / "postgres", "--version"], user=owner.uid, group=owner.gid, text=True
-    )
-    assert "PostgreSQL) 18." in version
+    for program in ("postgres", "initdb", "psql"):
+        version = subprocess.check_output(
+            [first / "bin" / program, "--version"], user=owner.uid, group=owner.gid, text=True
+        )
+        assert "PostgreSQL) 18." in version
 
 
 def test_folders_of_others_keep_their_permissions(root_home: Path, private_wheel: Path) -> None:
     embedded_install.find_install(server_owner())
 
-    assert stat.S_IMODE(private_wheel.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(private_wheel.parents[1].stat().st_mode) == 0o700
 
 
 def test_copy_that_was_killed_is_made_again(root_home: Path, private_wheel: Path) -> None:
-    copy = embedded_install.find_install(server_owner())
+    programs = embedded_install.find_install(server_owner())
+    copy = programs.parents[1]
     draft = copy.rename(copy.with_name(f".{copy.name}"))
-    (draft / "bin" / "postgres").unlink()
+    (draft / programs.relative_to(copy) / "bin" / "postgres").unlink()
 
-    assert embedded_install.find_install(server_owner()) == copy
+    assert embedded_install.find_install(server_owner()) == programs
     assert not draft.exists()

@@ -221,4 +221,5 @@ VENDOR = VendorKind(
         # The vendor's page says 17:30; its users see it later.
         "ready_after_minutes": 180,
     },
+    instruments={"symbol": "code", "name": "code_name"},
 )

@@ -206,4 +206,12 @@ VENDOR = VendorKind(
         # Of accounts with 120 points, as the vendor's client states it.
         "requests_per_minute": 500,
     },
+    instruments={
+        "symbol": "ts_code",
+        "name": "name",
+        "board": "market",
+        "listed_on": "list_date",
+        "delisted_on": "delist_date",
+    },
+    suspensions={"symbol": "ts_code", "trade_date": "trade_date"},
 )

@@ -223,12 +223,16 @@ class VendorKind:
         open: Makes it; opens no connection and needs no token yet.
         columns: For each value of a bar, the vendor's own column.
         defaults: Settings of its feeds, where the user's section says nothing.
+        instruments: For columns of market.instruments, the vendor's own.
+        suspensions: The same for market.suspensions.
     """
 
     vendor: type
     open: Callable[[VendorFeed, VendorAccess], Vendor]
     columns: Mapping[str, str]
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    instruments: Mapping[str, str] = field(default_factory=dict)
+    suspensions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def capabilities(self) -> frozenset[str]:

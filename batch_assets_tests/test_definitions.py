@@ -37,7 +37,7 @@ def test_shipped_definitions_load(shipped: dg.Definitions) -> None:
 
 
 def test_list_of_assets_jobs_and_schedules(shipped: dg.Definitions) -> None:
-    assert [key.to_user_string() for key in shipped.resolve_all_asset_keys()] == [
+    assert sorted(key.to_user_string() for key in shipped.resolve_all_asset_keys()) == [
         "market/baostock/daily_bars",
         "market/examples/daily_bars",
     ]

@@ -58,13 +58,17 @@ class Cost:
     checkpoints: int
 
 
-def measure(server: psycopg.Connection, work: Callable[[], None]) -> Cost:
-    """Run work once, right after a checkpoint.
+def measure(
+    server: psycopg.Connection, work: Callable[[], None], *, checkpoint: bool = True
+) -> Cost:
+    """Run work once.
 
     Args:
         server: A connection in autocommit, of a role that may issue CHECKPOINT.
+        checkpoint: Begin right after one: the first change of each page then logs all of it.
     """
-    server.execute("CHECKPOINT")
+    if checkpoint:
+        server.execute("CHECKPOINT")
     gc.collect()
     checkpoints, position = _checkpoints(server), _wal_position(server)
     started = time.perf_counter()

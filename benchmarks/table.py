@@ -10,4 +10,4 @@ def print_figures(figures: Mapping[str, object]) -> None:
             continue
         shown = f"{value:,.4g}" if isinstance(value, float) else str(value)
         spread = figures.get(f"{name}_spread")
-        print(f"{name:38} {shown:>12}  {f'({spread})' if spread else ''}".rstrip())
+        print(f"{name:44} {shown:>12}  {f'({spread})' if spread else ''}".rstrip())

@@ -116,7 +116,9 @@ def publish_windows(
     """
     keys = [item.window for item in windows]
     before = count_windows(conn, target.parts, keys)
-    known = {} if force else read_windows(conn, context, keys)
+    # Rows that come to an empty window are new; asking what it held would be a trip for nothing.
+    are_new = all(item.rows.num_rows and not before[item.window.key] for item in windows)
+    known = {} if force or are_new else read_windows(conn, context, keys)
     results: dict[str, Published] = {}
     direct: list[PreparedWindow] = []
     merged: list[PreparedWindow] = []

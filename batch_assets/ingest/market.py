@@ -13,8 +13,9 @@ from batch_assets.contracts.batch import SourceBatch
 from batch_assets.contracts.table import Scope, Window
 from batch_assets.errors import BatchAssetsError, SourceUnavailable, UnreadableSource
 from batch_assets.loading.leases import Connector
-from batch_assets.loading.load import LoadOptions, load_windows
+from batch_assets.loading.load import load_windows
 from batch_assets.loading.loads import Outcome
+from batch_assets.loading.options import LoadOptions
 from batch_assets.loading.prepare import Position, RejectLimit, WindowSource
 from batch_assets.loading.report import LoadReport, LoadState
 from batch_assets.settings import LoadingSettings

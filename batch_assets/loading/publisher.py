@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import psycopg
 
@@ -28,6 +27,7 @@ from batch_assets.loading.loads import (
     record_outcomes,
 )
 from batch_assets.loading.opening import open_windows
+from batch_assets.loading.options import LoadOptions
 from batch_assets.loading.oversized import OversizedLoad
 from batch_assets.loading.pipeline import Group
 from batch_assets.loading.prepare import (
@@ -40,9 +40,6 @@ from batch_assets.loading.prepare import (
 from batch_assets.loading.publish import Published, Target, publish_windows
 from batch_assets.loading.report import QUOTED_REJECTS, LoadReport, LoadState
 from batch_assets.postgres.sql_files import read_query
-
-if TYPE_CHECKING:
-    from batch_assets.loading.load import LoadOptions
 
 # Between two looks at a window that somebody else is writing.
 _LEASE_POLL_SECONDS = 0.2
@@ -58,7 +55,7 @@ class Publisher:
     conn: psycopg.Connection
     context: LoadContext
     target: Target
-    options: "LoadOptions"
+    options: LoadOptions
     heartbeat: Heartbeat
     stop: threading.Event
 

@@ -16,7 +16,7 @@ from batch_assets.ingest.instruments import (
 )
 from batch_assets.loading.leases import Connector
 from batch_assets.loading.ledger import Ledger
-from batch_assets.loading.load import LoadOptions
+from batch_assets.loading.options import LoadOptions
 from batch_assets.loading.prepare import RejectLimit
 from batch_assets.loading.report import LoadState
 from batch_assets.postgres.connect import connect

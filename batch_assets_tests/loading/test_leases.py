@@ -22,7 +22,8 @@ from batch_assets.loading.leases import (
     require_leases,
 )
 from batch_assets.loading.ledger import Ledger
-from batch_assets.loading.load import LoadOptions, load_windows
+from batch_assets.loading.load import load_windows
+from batch_assets.loading.options import LoadOptions
 from batch_assets.loading.report import LoadReport, LoadState
 from batch_assets_tests.loading.synthetic import (
     CONTRACT,

@@ -347,7 +347,8 @@ def test_chunks_of_a_changed_source_are_not_continued(database: str) -> None:
 
 
 def test_stopping_early_leaves_no_thread_lease_or_half_window(database: str) -> None:
-    from batch_assets.loading.load import LoadOptions, load_windows
+    from batch_assets.loading.load import load_windows
+    from batch_assets.loading.options import LoadOptions
     from batch_assets_tests.loading.synthetic import SCOPE
 
     sources = (source_of(many_rows(3_000), day) for day in days(20))

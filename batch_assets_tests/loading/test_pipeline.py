@@ -3,7 +3,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from batch_assets.loading.load import LoadOptions, load_windows
+from batch_assets.loading.load import load_windows
+from batch_assets.loading.options import LoadOptions
 from batch_assets.loading.pipeline import ByteBudget
 from batch_assets.loading.prepare import WindowSource
 from batch_assets_tests.loading.synthetic import (

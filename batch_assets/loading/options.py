@@ -1,0 +1,32 @@
+"""How windows are loaded: bounds and limits, none of which changes what is loaded."""
+
+from dataclasses import dataclass, field
+
+from batch_assets.loading.prepare import RejectLimit
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How windows are loaded; none of it changes what is loaded.
+
+    Attributes:
+        publish_connections: Windows published at the same time.
+        chunk_rows: Rows of a window held in memory; a larger one is staged chunk by chunk.
+        group_rows: Small windows are published together until they have this many rows.
+        queue_bytes: Prepared rows that may wait for publishing; the reader blocks above it.
+        lease_seconds: How long a silent holder keeps its windows.
+        lease_wait_seconds: How long to wait for a window that somebody else is writing.
+        reject_limit: When a window fails as a whole.
+        force: Compare row by row, whatever the hashes say.
+        run_id: Shown in the ledger.
+    """
+
+    publish_connections: int = 2
+    chunk_rows: int = 65_536
+    group_rows: int = 2_000
+    queue_bytes: int = 96 * 1024 * 1024
+    lease_seconds: float = 30.0
+    lease_wait_seconds: float = 60.0
+    reject_limit: RejectLimit = field(default_factory=RejectLimit)
+    force: bool = False
+    run_id: str | None = None

@@ -1,1 +1,0 @@
-"""Metrics, alert rules and channels, read from PostgreSQL."""

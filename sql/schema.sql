@@ -183,7 +183,7 @@ CREATE TABLE ops.loads (
     known_at timestamp with time zone,
     CONSTRAINT loads_pkey PRIMARY KEY (load_id),
     CONSTRAINT loads_ledger_balances CHECK (((state <> ALL (ARRAY['success'::text, 'partial'::text])) OR (rows_read = (((((rows_inserted + rows_updated) + rows_unchanged) + rows_duplicate) + rows_rejected) + rows_skipped)))),
-    CONSTRAINT loads_publish_path_is_known CHECK ((publish_path = ANY (ARRAY['none'::text, 'direct'::text, 'merge'::text, 'leaf'::text]))),
+    CONSTRAINT loads_publish_path_is_known CHECK ((publish_path = ANY (ARRAY['none'::text, 'direct'::text, 'merge'::text]))),
     CONSTRAINT loads_recognised_by_is_known CHECK ((recognised_by = ANY (ARRAY['source_hash'::text, 'content_hash'::text, 'difference'::text]))),
     CONSTRAINT loads_state_is_known CHECK ((state = ANY (ARRAY['running'::text, 'success'::text, 'failed'::text, 'skipped'::text, 'partial'::text, 'not_ready'::text, 'unconfirmed_empty'::text]))),
     CONSTRAINT loads_target_balances CHECK (((rows_after IS NULL) OR (rows_after = ((rows_before + rows_inserted) - rows_deleted))))

@@ -54,7 +54,7 @@ CREATE TABLE ops.loads (
     CONSTRAINT loads_state_is_known CHECK (state IN (
         'running', 'success', 'failed', 'skipped', 'partial', 'not_ready', 'unconfirmed_empty')),
     CONSTRAINT loads_recognised_by_is_known CHECK (recognised_by IN ('source_hash', 'content_hash', 'difference')),
-    CONSTRAINT loads_publish_path_is_known CHECK (publish_path IN ('none', 'direct', 'merge', 'leaf')),
+    CONSTRAINT loads_publish_path_is_known CHECK (publish_path IN ('none', 'direct', 'merge')),
     -- Promise P1: no load may be called a success while a row it read is unaccounted for.
     CONSTRAINT loads_ledger_balances CHECK (
         state NOT IN ('success', 'partial')

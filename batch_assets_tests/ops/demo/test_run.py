@@ -86,6 +86,7 @@ def newcomer(tmp_path: Path) -> Iterator[Newcomer]:
     wait_until(lambda: person.left_behind() == [], "nothing is left behind", 60)
 
 
+@pytest.mark.long
 def test_run_is_as_planted_and_removal_leaves_nothing(newcomer: Newcomer) -> None:
     code, first, errors = newcomer.run(
         # No server: the demonstration would fail if it looked at it.

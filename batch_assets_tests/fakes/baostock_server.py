@@ -1,5 +1,6 @@
 """A baostock server on loopback that speaks the real protocol, and misbehaves on demand."""
 
+import contextlib
 import json
 import socket
 import struct
@@ -97,10 +98,10 @@ class BaostockServer:
     def _serve(self, connection: socket.socket) -> None:
         connection.settimeout(30)
         try:
-            while request := self._read_request(connection):
-                self._answer(connection, *request)
-        except OSError:
-            pass  # the client has gone, or the test is over
+            # Raised when the client has gone, or the test is over.
+            with contextlib.suppress(OSError):
+                while request := self._read_request(connection):
+                    self._answer(connection, *request)
         finally:
             with self._lock:
                 self._open.discard(connection)

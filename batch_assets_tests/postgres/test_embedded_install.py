@@ -27,7 +27,7 @@ def root_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def private_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The wheel's programs below a folder that only root may enter, as in a virtual environment of root."""
+    """The wheel's programs below a folder that only root may enter, such as its home."""
     private = tmp_path / "root only"
     private.mkdir(mode=0o700)
     wheel = embedded_install.find_install(Owner())

@@ -131,10 +131,10 @@ def _source_batch(batch: pa.RecordBatch, origin: str, first: int) -> SourceBatch
     )
 
     def originals(indices: Sequence[int]) -> list[Original]:
-        return [
-            {name: None if value is None else str(value) for name, value in row.items()}
-            for row in batch.take(pa.array(indices, pa.int64())).to_pylist()
-        ]
+        # As text before it is Python's: a date of the year 10000 is none there.
+        taken = batch.take(pa.array(indices, pa.int64()))
+        texts = {name: taken.column(name).cast(pa.string()) for name in batch.schema.names}
+        return pa.table(texts).to_pylist()  # type: ignore[no-any-return]  # reason: of pyarrow
 
     return SourceBatch(
         read_rows=count,

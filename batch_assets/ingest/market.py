@@ -12,9 +12,11 @@ from datetime import date, datetime
 from batch_assets.contracts.batch import SourceBatch
 from batch_assets.contracts.table import Scope, Window
 from batch_assets.errors import BatchAssetsError, SourceUnavailable, UnreadableSource
+from batch_assets.loading.dead_letters import count_unmet
 from batch_assets.loading.leases import Connector
+from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.load import load_windows
-from batch_assets.loading.loads import Outcome
+from batch_assets.loading.loads import LoadContext, Outcome
 from batch_assets.loading.options import LoadOptions
 from batch_assets.loading.prepare import Position, RejectLimit, WindowSource
 from batch_assets.loading.report import LoadReport, LoadState
@@ -110,10 +112,10 @@ def sync_days(
         with closing(source):
             for day in days:
                 yield _open(source, day, now, inputs)
-            yield from _undated(source, now)
+            yield from _undated(source, now, connect, context)
 
-    contract = daily_bars_contract(feed)
-    for report in load_windows(connect, contract, scope_of(feed), items(), options):
+    context = LoadContext(daily_bars_contract(feed), scope_of(feed), options.run_id)
+    for report in load_windows(connect, context.contract, context.scope, items(), options):
         yield _describe(report, inputs.pop(report.window.key, None))
 
 
@@ -153,26 +155,39 @@ def _read_after(found: DayInput, position: Position | None) -> Iterator[SourceBa
         yield replace(batch, resume_after={"batches": number})
 
 
-def _undated(source: MarketSource, now: datetime) -> Iterator[Outcome]:
+def _undated(
+    source: MarketSource, now: datetime, connect: Connector, context: LoadContext
+) -> Iterator[Outcome]:
+    """Rows without a readable date: a failure when they come, a warning as long as they stay.
+
+    They belong to no day, so no day can be wrong because of them; once they are dead letters,
+    failing every run of the feed again would say nothing new.
+    """
     try:
         rejected = source.undated(now=now)
     except BatchAssetsError as failure:
         reason = type(failure).__name__
         yield Outcome(UNDATED, LoadState.FAILED, reason=reason, error=failure)
         return
-    if rejected:
-        error = UnreadableSource(
-            f"{len(rejected)} rows have no readable date and belong to no day, expected a date in "
-            "each; they are dead letters of the window 'undated'; correct date_format or the files"
-        )
-        yield Outcome(
-            UNDATED,
-            LoadState.FAILED,
-            reason="unparsable_date",
-            source_file=rejected[0].file,
-            error=error,
-            rejected=rejected,
-        )
+    if not rejected:
+        return
+    with connect() as conn:
+        unmet = count_unmet(conn, context, UNDATED, rejected)
+    seen = (
+        f"{len(rejected)} rows have no readable date and belong to no day, expected a date in "
+        "each; they are dead letters of the window 'undated'; correct date_format or the files"
+    )
+    ledger = Ledger(read=len(rejected), rejected=len(rejected))
+    yield Outcome(
+        UNDATED,
+        LoadState.FAILED if unmet else LoadState.SKIPPED,
+        reason="unparsable_date" if unmet else "undated_rows_are_known",
+        source_file=rejected[0].file,
+        ledger=ledger,
+        error=UnreadableSource(seen) if unmet else None,
+        rejected=rejected,
+        message="" if unmet else f"{seen}; none of them is new",
+    )
 
 
 def _describe(report: LoadReport, found: DayInput | None) -> DayReport:
@@ -188,7 +203,7 @@ def _describe(report: LoadReport, found: DayInput | None) -> DayReport:
             notes=dict(found.notes) if found else {},
         )
     if found is None:
-        return DayReport(report)
+        return DayReport(report, message=report.message, is_warning=bool(report.message))
     return DayReport(
         load=report,
         message=found.message,

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 import psycopg
@@ -53,11 +53,35 @@ def supersede_dead_letters(
     ).rowcount
 
 
-def _values(row: RejectedRow) -> dict[str, object]:
-    original = {str(name): _clean(value) for name, value in row.original.items()}
+def count_unmet(
+    conn: psycopg.Connection,
+    context: LoadContext,
+    window: Window,
+    rejected: Sequence[RejectedRow],
+) -> int:
+    """How many of these rows are no open dead letter of the window yet."""
+    fingerprints = {_fingerprint(row, _original(row)) for row in rejected}
+    found = conn.execute(
+        "SELECT count(*) FROM ops.dead_letters WHERE target = %s AND scope = %s "
+        "AND window_key = %s AND state = 'open' AND fingerprint = ANY (%s)",
+        (context.contract.target, context.scope.name, window.key, list(fingerprints)),
+    ).fetchone()
+    return len(fingerprints) - (found[0] if found else 0)
+
+
+def _original(row: RejectedRow) -> dict[str, str | None]:
+    return {str(name): _clean(value) for name, value in row.original.items()}
+
+
+def _fingerprint(row: RejectedRow, original: dict[str, str | None]) -> str:
     identity = json.dumps([row.file, row.row, original], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _values(row: RejectedRow) -> dict[str, object]:
+    original = _original(row)
     return {
-        "fingerprint": hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest(),
+        "fingerprint": _fingerprint(row, original),
         "source_file": _clean(row.file),
         "row_number": row.row,
         "rule": row.violations[0].rule,

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from batch_assets.contracts.batch import Original
+from batch_assets.contracts.batch import POSITION_SCHEMA, Original, SourceBatch
 from batch_assets.contracts.rules import RowRule, Severity
-from batch_assets.contracts.table import Scope, Window
+from batch_assets.contracts.table import Disposition, Scope, TableContract, Window
 from batch_assets.contracts.validate import validate_batch
 from batch_assets.loading.prepare import belonging_rules
 from batch_assets_tests.loading.synthetic import CONTRACT, DAY, Row, days, to_batch
@@ -109,3 +109,70 @@ def test_rejects_of_the_source_come_before_those_of_the_rules() -> None:
         "unparsable_number",
         "negative_value",
     ]
+
+
+BEYOND = {
+    "after 9999": (2932897, "10000-01-01"),
+    "before year 1": (-719163, "0000-12-31"),
+    "before 4713 BC": (-3_000_000, "-6244-"),
+    "the largest number": (2**31 - 1, "<value out of range: 2147483647>"),
+}
+
+
+@pytest.mark.parametrize(("day_number", "shown"), BEYOND.values(), ids=BEYOND)
+def test_date_that_nothing_can_hold_rejects_its_row_alone(day_number: int, shown: str) -> None:
+    contract = TableContract(
+        target="market.daily_bars",
+        columns=pa.schema([("symbol", pa.string()), ("day", pa.date32())]),
+        key=("symbol", "day"),
+        window_column="day",
+        disposition=Disposition.MERGE,
+    )
+    numbers = pa.array([19996, day_number, None], pa.int32())
+    rows = pa.record_batch({"symbol": ["A", "B", "C"], "day": numbers.cast(pa.date32())})
+    batch = batch_of(rows)
+
+    validated = validate_batch(batch, contract)
+
+    [row] = validated.rejected
+    [violation] = row.violations
+    assert (violation.rule, violation.column) == ("date_out_of_range", "day")
+    assert (violation.observed or "").startswith(shown)
+    assert violation.expected == "a date from 0001-01-01 to 9999-12-31"
+    assert (row.row, row.window_value) == (2, None)
+    assert validated.rows.column("symbol").to_pylist() == ["A", "C"]
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+def test_instant_beyond_the_year_9999_rejects_its_row(unit: str) -> None:
+    per_second = {"s": 1, "ms": 10**3, "us": 10**6}[unit]
+    contract = TableContract(
+        target="devices.reports",
+        columns=pa.schema([("at", pa.timestamp(unit, "UTC"))]),
+        key=("at",),
+        disposition=Disposition.APPEND,
+    )
+    seconds = [0, 253402300799, 253402300800, -62135596801]
+    rows = pa.record_batch(
+        {
+            "at": pa.array([s * per_second for s in seconds], pa.int64()).cast(
+                contract.columns[0].type
+            )
+        }
+    )
+
+    validated = validate_batch(batch_of(rows), contract)
+
+    assert [row.row for row in validated.rejected] == [3, 4]
+    assert validated.rows.num_rows == 2
+
+
+def batch_of(rows: pa.RecordBatch) -> SourceBatch:
+    numbers = pa.array(range(1, rows.num_rows + 1), pa.int64())
+    files = pa.repeat(pa.scalar("f"), rows.num_rows).dictionary_encode()
+    return SourceBatch(
+        read_rows=rows.num_rows,
+        rows=rows,
+        positions=pa.RecordBatch.from_arrays([files, numbers], schema=POSITION_SCHEMA),
+        originals=lambda indices: [{} for _ in indices],
+    )

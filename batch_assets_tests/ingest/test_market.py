@@ -140,6 +140,12 @@ def test_rows_without_a_date_are_a_report_of_their_own(sync: Sync, folder: Path)
     assert reports["undated"].load.state is LoadState.FAILED
     assert reports["undated"].load.reason == "unparsable_date"
 
+    again = sync(FRIDAY, layout="by_symbol", files="*.csv")["undated"]
+    assert again.load.state is LoadState.SKIPPED
+    assert again.is_warning
+    assert again.message.startswith("1 rows have no readable date")
+    assert again.message.endswith("none of them is new")
+
 
 def test_changed_values_are_counted_by_rule(sync: Sync, folder: Path) -> None:
     text = day_text(FRIDAY, 1).replace("10.5", "10.12345678")

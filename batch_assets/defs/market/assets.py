@@ -119,6 +119,10 @@ def _log_day(
     empty without confirmation, stays unmaterialised, to be asked for again.
     """
     state = report.load.state
+    if state is LoadState.SKIPPED and report.key not in context.partition_keys:
+        # Rows that belong to no day, and are known.
+        context.log.warning("%s: %s", report.key, report.message)
+        return report
     if state in (LoadState.SUCCESS, LoadState.PARTIAL, LoadState.SKIPPED):
         context.log_event(_event_of(dg.AssetMaterialization, asset_key, report))
         if report.is_warning:

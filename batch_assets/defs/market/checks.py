@@ -15,7 +15,7 @@ from batch_assets.defs.common.check_results import (
 )
 from batch_assets.defs.common.resources import PostgresCopyResource
 from batch_assets.defs.market.metadata import metadata_of as metadata_of_day
-from batch_assets.ingest.market import DayReport, scope_of
+from batch_assets.ingest.market import UNDATED, DayReport, scope_of
 from batch_assets.loading.report import LoadState
 from batch_assets.quality.completeness import judge_completeness, judge_copies
 from batch_assets.quality.daily_bars import (
@@ -104,8 +104,10 @@ def evaluate_run(
     stored = (LoadState.SUCCESS, LoadState.PARTIAL)
     loaded = [report for report in reports if report.load.state in stored]
     keys = [report.key for report in loaded]
-    read = sum(report.load.ledger.read for report in reports)
-    rejected = sum(report.load.ledger.rejected for report in reports)
+    # Rows without a date are of the whole folder, and say nothing about the days of this run.
+    of_days = [report.load.ledger for report in reports if report.key != UNDATED.key]
+    read = sum(ledger.read for ledger in of_days)
+    rejected = sum(ledger.rejected for ledger in of_days)
     source = feed.source_name
     with closing(postgres.connect()) as conn:
         verdicts = {

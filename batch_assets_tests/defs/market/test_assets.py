@@ -266,6 +266,31 @@ def test_rows_without_a_readable_date_are_reported(market: Market) -> None:
     ]
 
 
+def test_known_rows_without_a_date_fail_no_further_run_and_new_ones_do(market: Market) -> None:
+    market.add_feed("many", layout='"by_symbol"', files='"*.csv"')
+    path = market.folder / "many" / "all.csv"
+    path.write_text(f"{day_text(GOOD, 20)}soon,600099.SH,10,11,9,10,1,1\n")
+    market.sync(GOOD, job="market_sync_many")
+
+    known = market.sync(GOOD, job="market_sync_many")
+    path.write_text(f"{path.read_text()}later,600098.SH,10,11,9,10,1,1\n")
+    added = market.sync(GOOD, job="market_sync_many")
+
+    assert known.success
+    assert list(materializations(known)) == [GOOD]
+    assert market.rows(
+        "SELECT state, reason, rows_read, rows_rejected FROM ops.loads"
+        " WHERE window_key = 'undated' ORDER BY load_id"
+    ) == [
+        ("failed", "unparsable_date", 1, 1),
+        ("skipped", "undated_rows_are_known", 1, 1),
+        ("failed", "unparsable_date", 2, 2),
+    ]
+    assert not added.success
+    assert "undated: 2 rows have no readable date" in failure_text(added)
+    assert market.rows("SELECT count(*) FROM ops.dead_letters WHERE state = 'open'") == [(2,)]
+
+
 def test_run_is_named_in_the_ledger(market: Market) -> None:
     market.write("cn", GOOD, day_text(GOOD, 5))
 

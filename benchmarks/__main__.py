@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import load
+from benchmarks import load, market
 
 
 def main() -> None:
@@ -10,6 +10,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     subcommands = parser.add_subparsers(required=True, metavar="WHAT")
     load.add_command(subcommands)
+    market.add_command(subcommands)
     arguments = parser.parse_args()
     arguments.run(arguments)
 

@@ -6,8 +6,10 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import psycopg
+from pydantic import SecretStr
 
 from batch_assets.ingest.market import options_of, sync_days
+from batch_assets.ingest.vendor_limits import throttle_of
 from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.report import LoadState
 from batch_assets.settings import LoadingSettings
@@ -28,6 +30,10 @@ class Loaded:
     recognised: dict[str, int]
 
 
+def _secret(name: str) -> SecretStr:  # noqa: ARG001 - the fakes know one token
+    return SecretStr("token")
+
+
 def load_days(
     connect: Callable[[], psycopg.Connection],
     feed: Feed,
@@ -46,7 +52,13 @@ def load_days(
     if publish_connections is not None:
         options = replace(options, publish_connections=publish_connections)
     ledger, recognised = Ledger(), dict[str, int]()
-    source = open_feed(feed, cache_dir)
+    source = open_feed(
+        feed,
+        cache_dir,
+        secret=_secret,
+        days=days,
+        throttle=throttle_of(feed, connect),
+    )
     for report in sync_days(connect, feed, source, days, now=datetime.now(UTC), options=options):
         if report.load.state not in (LoadState.SUCCESS, LoadState.SKIPPED):
             raise RuntimeError(

@@ -1,12 +1,14 @@
 """Seconds, write-ahead log and memory of one piece of work, and medians over repetitions."""
 
 import gc
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import psycopg
 
 MIBIBYTE = 1024 * 1024
@@ -51,31 +53,66 @@ class Cost:
         seconds: Wall clock.
         wal_bytes: Write-ahead log written by the whole server meanwhile.
         checkpoints: Checkpoints finished meanwhile; each makes the next change of a page dearer.
+        client_cpu_seconds: Processor time of this process, all its threads; in steps of 10 ms.
+        server_cpu_seconds: The same of all processes of the server, 0 where they are not ours.
     """
 
     seconds: float
     wal_bytes: int
     checkpoints: int
+    client_cpu_seconds: float = 0.0
+    server_cpu_seconds: float = 0.0
 
 
 def measure(
-    server: psycopg.Connection, work: Callable[[], None], *, checkpoint: bool = True
+    server: psycopg.Connection,
+    work: Callable[[], None],
+    *,
+    checkpoint: bool = True,
+    postmaster: psutil.Process | None = None,
 ) -> Cost:
     """Run work once.
 
     Args:
         server: A connection in autocommit, of a role that may issue CHECKPOINT.
+        work: What is measured.
         checkpoint: Begin right after one: the first change of each page then logs all of it.
+        postmaster: The server's first process, where its processor time is wanted.
     """
     if checkpoint:
         server.execute("CHECKPOINT")
     gc.collect()
     checkpoints, position = _checkpoints(server), _wal_position(server)
+    server_cpu, client_cpu = _server_cpu_seconds(postmaster), _client_cpu_seconds()
     started = time.perf_counter()
     work()
     seconds = time.perf_counter() - started
+    client_cpu = _client_cpu_seconds() - client_cpu
+    server_cpu = _server_cpu_seconds(postmaster) - server_cpu
     written = _wal_position(server) - position
-    return Cost(seconds, written, _checkpoints(server) - checkpoints)
+    finished = _checkpoints(server) - checkpoints
+    return Cost(seconds, written, finished, client_cpu, server_cpu)
+
+
+def _client_cpu_seconds() -> float:
+    times = os.times()
+    return times.user + times.system
+
+
+def _server_cpu_seconds(postmaster: psutil.Process | None) -> float:
+    """Processor time of a server so far: of processes that live, and of those that have ended."""
+    if postmaster is None:
+        return 0.0
+    total = 0.0
+    for process in (postmaster, *postmaster.children()):
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue  # ended since it was listed; its parent has its time by now
+        total += times.user + times.system
+        if process == postmaster:
+            total += times.children_user + times.children_system
+    return total
 
 
 def peak_memory_mb() -> float:

@@ -8,9 +8,9 @@ from pathlib import Path
 from batch_assets.sources.market.feed import Adjustment
 from benchmarks.market_year import COLUMNS, DayFiles
 
-SHARED_FOLDER = (
-    Path(__file__).resolve().parents[2] / "shared" / "data" / "market" / "cn_tushare_by_day"
-)
+_SHARED_MARKET = Path(__file__).resolve().parents[2] / "shared" / "data" / "market"
+SHARED_FOLDER = _SHARED_MARKET / "cn_tushare_by_day"
+SHARED_WIRE = _SHARED_MARKET / "wire_tushare_daily"
 
 # The files say lots of 100 shares and thousands of yuan; a COPY cannot convert them.
 _VOLUME_EXPONENT, _AMOUNT_EXPONENT = 2, 3
@@ -38,3 +38,8 @@ def write_real(folder: Path, source: Path = SHARED_FOLDER) -> DayFiles:
                 lines.writerow([*plain, f"{shares:f}", f"{yuan:f}"])
                 row_count += 1
     return DayFiles(folder, tuple(days), row_count, prices=Adjustment.QFQ)
+
+
+def wire_days(source: Path = SHARED_WIRE) -> tuple[date, ...]:
+    """Trade dates of real replies; none where the files are not there."""
+    return tuple(sorted(date.fromisoformat(path.stem) for path in source.glob("????-??-??.json")))

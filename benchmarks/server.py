@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -44,6 +45,12 @@ class BenchmarkServer:
     def administer(self) -> psycopg.Connection:
         """A connection in autocommit."""
         return connect(self.url, application_name="batch_assets benchmark", autocommit=True)
+
+    def postmaster(self, admin: psycopg.Connection) -> psutil.Process | None:
+        """The server's first process; None where it is not known to be on this machine."""
+        if self.bin_dir is None:
+            return None
+        return psutil.Process(admin.info.backend_pid).parent()
 
 
 @contextmanager
@@ -109,8 +116,6 @@ def describe_server(conn: psycopg.Connection) -> dict[str, str]:
 
 def describe_machine() -> str:
     """Processor count, memory and Python, in a few words."""
-    import psutil
-
     memory_gb = psutil.virtual_memory().total / 1024**3
     return (
         f"{psutil.cpu_count()} cores, {memory_gb:.0f} GiB, {platform.system()} "

@@ -7,7 +7,7 @@ import struct
 import threading
 import zlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Self
 
@@ -36,6 +36,8 @@ class BaostockServer:
         requests: Type and fields of every request.
         logins: How many.
         most_open: Connections open at the same time, at most.
+        latency_seconds: Waited before each answer.
+        read_frame: Gives the whole frame of a day, in place of `days`.
     """
 
     def __init__(self) -> None:
@@ -47,6 +49,8 @@ class BaostockServer:
         self.logins = 0
         self.most_open = 0
         self.page_rows = 2000
+        self.latency_seconds = 0.0
+        self.read_frame: Callable[[str], bytes] | None = None
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
@@ -139,6 +143,8 @@ class BaostockServer:
     def _data(self, type_: str, fields: list[str]) -> bytes:
         if type_ == "98":
             method, user, day = fields
+            if self.read_frame is not None:
+                return self.read_frame(day)
             record = json.dumps({"record": self.days.get(day, [])})
             return encode("99", ["0", "success", method, user, record, DAY_COLUMNS])
         if type_ == "95":
@@ -169,6 +175,8 @@ class BaostockServer:
         return encode("34", [*answer, "calendar_date,is_trading_day"])
 
     def _send(self, connection: socket.socket, type_: str, frame: bytes, fault: str) -> None:
+        if self.latency_seconds:
+            self._stopping.wait(self.latency_seconds)
         if fault == "silent":
             self._stopping.wait(30)
         elif fault == "reset":

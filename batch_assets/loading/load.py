@@ -1,6 +1,6 @@
 """Load windows: the owner of every transaction that writes data.
 
-    caller's items -> prepare (one thread) -> bounded queue -> publish (n connections) -> reports
+    caller's items -> prepare (one thread) -> hand over -> publish (n connections) -> reports
 
 Each group of windows is one transaction: rows, ledger, window memory, dead letters and the end
 of the lease are committed together, or not at all. A window that fails is reported and the rest
@@ -18,11 +18,12 @@ import psycopg
 
 from batch_assets.contracts.table import Scope, TableContract
 from batch_assets.loading.column_types import check_columns, read_columns
+from batch_assets.loading.hand_over import HandOver
 from batch_assets.loading.history import check_history
 from batch_assets.loading.leases import Connector, Heartbeat
 from batch_assets.loading.loads import LoadContext, Outcome
 from batch_assets.loading.options import LoadOptions
-from batch_assets.loading.pipeline import ByteBudget, Group, prepare_groups
+from batch_assets.loading.pipeline import prepare_groups
 from batch_assets.loading.prepare import WindowSource
 from batch_assets.loading.publish import Target
 from batch_assets.loading.publisher import Publisher
@@ -92,14 +93,13 @@ class _Session:
     target: Target
     options: LoadOptions
     heartbeat: Heartbeat
-    _budget: ByteBudget = field(init=False)
+    _hand_over: HandOver = field(init=False)
     _failure: BaseException | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
-    _groups: "queue.Queue[Group | None]" = field(default_factory=queue.Queue)
     _reports: "queue.Queue[LoadReport | None]" = field(default_factory=queue.Queue)
 
     def run(self, items: Iterable[WindowSource | Outcome]) -> Iterator[LoadReport]:
-        self._budget = ByteBudget(self.options.queue_bytes, self._stop)
+        self._hand_over = HandOver(self.options.queue_bytes, self.options.group_rows, self._stop)
         threads = [
             threading.Thread(target=self._prepare, args=(items,), name="load-prepare"),
             *(
@@ -136,15 +136,13 @@ class _Session:
                 self.context,
                 self.target,
                 chunk_rows=self.options.chunk_rows,
-                group_rows=self.options.group_rows,
                 reject_limit=self.options.reject_limit,
                 force=self.options.force,
             )
             for group in groups:
-                if not self._budget.acquire(group.size_bytes):
+                if not self._hand_over.put(group):
                     return
-                self._groups.put(group)
-            self._end_groups()
+            self._hand_over.finish()
 
     def _publish(self) -> None:
         try:
@@ -152,10 +150,10 @@ class _Session:
                 publisher = Publisher(
                     conn, self.context, self.target, self.options, self.heartbeat, self._stop
                 )
-                while (group := self._groups.get()) is not None and not self._stop.is_set():
+                while (group := self._hand_over.take()) is not None:
                     for report in publisher.publish(group):
                         self._reports.put(report)
-                    self._budget.release(group.size_bytes)
+                    self._hand_over.release(group.size_bytes)
         finally:
             self._reports.put(None)
 
@@ -173,9 +171,4 @@ class _Session:
     def _halt(self) -> None:
         """Wake everybody who waits, so that all threads end after what they are doing."""
         self._stop.set()
-        self._budget.wake()
-        self._end_groups()
-
-    def _end_groups(self) -> None:
-        for _ in range(self.options.publish_connections):
-            self._groups.put(None)
+        self._hand_over.wake()

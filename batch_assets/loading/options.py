@@ -12,7 +12,8 @@ class LoadOptions:
     Attributes:
         publish_connections: Windows published at the same time.
         chunk_rows: Rows of a window held in memory; a larger one is staged chunk by chunk.
-        group_rows: Small windows are published together until they have this many rows.
+        group_rows: Windows that wait are published together until they have this many rows; a
+            crash costs at most one such group for each connection.
         queue_bytes: Prepared rows that may wait for publishing; the reader blocks above it.
         lease_seconds: How long a silent holder keeps its windows.
         lease_wait_seconds: How long to wait for a window that somebody else is writing.
@@ -23,7 +24,7 @@ class LoadOptions:
 
     publish_connections: int = 2
     chunk_rows: int = 65_536
-    group_rows: int = 2_000
+    group_rows: int = 32_768
     queue_bytes: int = 96 * 1024 * 1024
     lease_seconds: float = 30.0
     lease_wait_seconds: float = 60.0

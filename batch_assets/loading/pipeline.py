@@ -1,9 +1,8 @@
-"""Prepare windows ahead of publishing, recognise those that are unchanged, group small ones."""
+"""Prepare windows ahead of publishing, and recognise those that are unchanged."""
 
 import itertools
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import psycopg
 
@@ -52,44 +51,6 @@ class Group:
         return prepared + sum(item.size_bytes for item in self.failed)
 
 
-@dataclass(slots=True)
-class ByteBudget:
-    """Blocks the reader while too many bytes wait to be published; drops nothing."""
-
-    limit_bytes: int
-    stop: threading.Event
-    _used: int = 0
-    _changed: threading.Condition = field(default_factory=threading.Condition)
-
-    def acquire(self, size_bytes: int) -> bool:
-        """Wait for room; one group larger than the whole budget passes alone.
-
-        Returns:
-            False if the load is stopping and the group is not wanted any more.
-        """
-        with self._changed:
-            self._changed.wait_for(
-                lambda: (
-                    self.stop.is_set()
-                    or self._used == 0
-                    or self._used + size_bytes <= self.limit_bytes
-                )
-            )
-            self._used += size_bytes
-            return not self.stop.is_set()
-
-    def release(self, size_bytes: int) -> None:
-        """Give room back."""
-        with self._changed:
-            self._used -= size_bytes
-            self._changed.notify_all()
-
-    def wake(self) -> None:
-        """Let a waiting reader see that the load is stopping."""
-        with self._changed:
-            self._changed.notify_all()
-
-
 def prepare_groups(
     items: Iterable[WindowSource | Outcome],
     conn: psycopg.Connection,
@@ -97,11 +58,13 @@ def prepare_groups(
     target: Target,
     *,
     chunk_rows: int,
-    group_rows: int,
     reject_limit: RejectLimit,
     force: bool,
 ) -> Iterator[Group]:
-    """Turn items into groups, in order; sources recognised as unchanged are not opened."""
+    """Turn items into groups, in order, prepared windows one by one.
+
+    Sources recognised as unchanged are not opened.
+    """
     for slice_ in _slices(items, RECOGNISE_WINDOWS):
         outcomes, sources = _split(slice_, conn, context, target, force=force)
         if outcomes:
@@ -121,33 +84,21 @@ def prepare_groups(
             )
             for source in sources
         )
-        yield from _grouped(results, group_rows)
+        yield from map(_as_group, results)
 
 
-def _grouped(
-    results: Iterable[PreparedWindow | FailedWindow | OversizedWindow | Outcome], group_rows: int
-) -> Iterator[Group]:
-    """Small windows together, everything else alone."""
-    pending: list[PreparedWindow] = []
-    for result in results:
-        match result:
-            case FailedWindow():
-                yield Group(failed=(result,))
-            case Outcome():
-                yield Group(outcomes=(result,))
-            case OversizedWindow():
-                yield Group(oversized=result)
-            case PreparedWindow():
-                # One transaction holds a window once; a second input for it follows in its own.
-                if any(item.window == result.window for item in pending):
-                    yield Group(prepared=tuple(pending))
-                    pending = []
-                pending.append(result)
-        if sum(item.rows.num_rows for item in pending) >= group_rows:
-            yield Group(prepared=tuple(pending))
-            pending = []
-    if pending:
-        yield Group(prepared=tuple(pending))
+def _as_group(
+    result: PreparedWindow | FailedWindow | OversizedWindow | Outcome,
+) -> Group:
+    match result:
+        case Outcome():
+            return Group(outcomes=(result,))
+        case FailedWindow():
+            return Group(failed=(result,))
+        case OversizedWindow():
+            return Group(oversized=result)
+        case PreparedWindow():
+            return Group(prepared=(result,))
 
 
 def _slices(

@@ -5,7 +5,6 @@ import pytest
 
 from batch_assets.loading.load import load_windows
 from batch_assets.loading.options import LoadOptions
-from batch_assets.loading.pipeline import ByteBudget
 from batch_assets.loading.prepare import WindowSource
 from batch_assets_tests.loading.synthetic import (
     CONTRACT,
@@ -22,42 +21,6 @@ from batch_assets_tests.loading.synthetic import (
 from batch_assets_tests.polling import wait_until
 
 
-def test_the_budget_blocks_until_enough_is_given_back() -> None:
-    budget = ByteBudget(100, threading.Event())
-    assert budget.acquire(80)
-    passed = threading.Event()
-    waiting = threading.Thread(target=lambda: budget.acquire(30) and passed.set())
-    waiting.start()
-
-    budget.release(5)
-    assert not passed.wait(0.2)
-    budget.release(75)
-    waiting.join(timeout=10)
-
-    assert passed.is_set()
-
-
-def test_one_group_above_the_whole_budget_passes_alone() -> None:
-    budget = ByteBudget(100, threading.Event())
-
-    assert budget.acquire(1_000)
-
-
-def test_a_waiting_reader_is_released_when_the_load_stops() -> None:
-    stop = threading.Event()
-    budget = ByteBudget(100, stop)
-    budget.acquire(100)
-    answers: list[bool] = []
-    waiting = threading.Thread(target=lambda: answers.append(budget.acquire(50)))
-    waiting.start()
-
-    stop.set()
-    budget.wake()
-    waiting.join(timeout=10)
-
-    assert answers == [False]
-
-
 def test_a_slow_publisher_holds_the_reader_back_and_no_window_is_lost(postgres: str) -> None:
     create_table(postgres)
     opened: list[int] = []
@@ -69,7 +32,7 @@ def test_a_slow_publisher_holds_the_reader_back_and_no_window_is_lost(postgres: 
 
     with connector(postgres)() as blocker:
         blocker.execute("LOCK TABLE prices IN SHARE MODE")
-        options = LoadOptions(queue_bytes=100_000, group_rows=500, publish_connections=1)
+        options = LoadOptions(queue_bytes=100_000, publish_connections=1)
         reports = load_windows(connector(postgres), CONTRACT, SCOPE, sources(), options)
         states: list[str] = []
         reader = threading.Thread(target=lambda: states.extend(r.state.value for r in reports))

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import select
 import socket
 import struct
 import threading
@@ -80,6 +81,12 @@ class BaostockServer:
         """Fields of the requests that asked for data."""
         return [fields for type_, fields in self.requests if type_ not in ("00", "02")]
 
+    @property
+    def open_connections(self) -> int:
+        """Connections whose client has not closed them."""
+        with self._lock:
+            return sum(not _has_left(connection) for connection in self._open)
+
     def _start(self, target: object, *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]
         self._threads.append(thread)
@@ -100,10 +107,10 @@ class BaostockServer:
             self._start(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
-        connection.settimeout(30)
         try:
             # Raised when the client has gone, or the test is over.
             with contextlib.suppress(OSError):
+                connection.settimeout(30)
                 while request := self._read_request(connection):
                     self._answer(connection, *request)
         finally:
@@ -204,10 +211,10 @@ class BaostockServer:
 def _has_left(connection: socket.socket) -> bool:
     """Whether the client has closed, even if our thread has not noticed yet."""
     try:
-        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
+        # Asked first: a socket with a time-out waits for it, whatever the flags say.
+        readable, _, _ = select.select([connection], [], [], 0)
+        return bool(readable) and connection.recv(1, socket.MSG_PEEK) == b""
+    except (OSError, ValueError):
         return True
 
 

@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 
 import dagster as dg
 
-from batch_assets.defs.common.pools import POSTGRES_WRITE
+from batch_assets.defs.common.pools import pool_of
 from batch_assets.defs.common.resources import ClockResource, PostgresCopyResource
 from batch_assets.defs.common.retries import translating_failures
 from batch_assets.defs.market.checks import build_check_specs, evaluate_run, failed_day_evaluation
 from batch_assets.defs.market.metadata import metadata_of, summary_of
 from batch_assets.ingest.market import DayReport, options_of, sync_days
+from batch_assets.ingest.vendor_lease import sole_use_of
 from batch_assets.ingest.vendor_limits import throttle_of
 from batch_assets.loading.report import LoadState
 from batch_assets.settings import Settings
@@ -58,7 +59,7 @@ def build_daily_bars(
         check_specs=build_check_specs(asset_key),
         # Each good day logs its own materialisation; a returned result would mark every day.
         output_required=False,
-        pool=POSTGRES_WRITE,
+        pool=pool_of(feed),
         group_name="market",
         owners=["team:data"],
         kinds={"postgres", "python"},
@@ -84,6 +85,12 @@ def build_daily_bars(
                 secret=settings.secret,
                 days=days,
                 throttle=throttle_of(feed, postgres.connect),
+                sole_use=sole_use_of(
+                    feed,
+                    postgres.connect,
+                    run_id=context.run.run_id,
+                    lease_seconds=settings.loading.lease_seconds,
+                ),
             )
             reports = sync_days(
                 postgres.connect, feed, source, days, now=clock.now(), options=options

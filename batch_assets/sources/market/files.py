@@ -13,6 +13,7 @@ from batch_assets.sources.market.vendors.registry import kind_of
 from batch_assets.sources.market.vendors.symbol_source import VendorSymbolSource
 from batch_assets.sources.market.vendors.vendor import (
     Secrets,
+    SoleUse,
     Throttle,
     Unthrottled,
     VendorAccess,
@@ -28,6 +29,7 @@ def open_feed(
     secret: Secrets = no_secrets,
     days: Sequence[date] = (),
     throttle: Throttle | None = None,
+    sole_use: SoleUse | None = None,
 ) -> MarketSource:
     """The source of a feed; opens no file and no connection yet.
 
@@ -39,9 +41,10 @@ def open_feed(
         days: All trade dates the run will ask for, where they are known: a vendor that answers by
             symbol is then asked once a symbol for all of them.
         throttle: Says when a vendor may be asked; closed with the source.
+        sole_use: Of a vendor that allows one connection; a lock of this machine if absent.
     """
     if isinstance(feed, VendorFeed):
-        access = VendorAccess(secret, cache_dir / "locks", throttle or Unthrottled())
+        access = VendorAccess(secret, cache_dir / "locks", throttle or Unthrottled(), sole_use)
         if kind_of(feed.vendor).by_day:
             return VendorDaySource(feed, cache_dir, access)
         return VendorSymbolSource(feed, cache_dir, access, days)

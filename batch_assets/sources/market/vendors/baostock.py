@@ -1,13 +1,12 @@
 """baostock: the whole A-share market of a day, free and without a token.
 
 Volumes are shares, amounts yuan. One connection, never more: addresses that open several are
-black-listed. Frames are in baostock_wire.py. Field layouts: the package baostock 0.9.4.
+black-listed (Sequoia-X #109). Frames are in baostock_wire.py. Field layouts: the package baostock
+0.9.4.
 """
 
 from collections.abc import Sequence
 from datetime import date
-
-from filelock import FileLock
 
 from batch_assets.errors import (
     BatchAssetsError,
@@ -27,6 +26,7 @@ from batch_assets.sources.market.vendors.replies import (
     require_list,
     require_mapping,
 )
+from batch_assets.sources.market.vendors.sole_use import FileSoleUse
 from batch_assets.sources.market.vendors.vendor import Fetched, VendorAccess, VendorKind
 
 HOST, VIP_HOST, PORT = "public-api.baostock.com", "vip-api.baostock.com", 10030
@@ -47,10 +47,8 @@ class BaostockVendor:
     def __init__(self, feed: VendorFeed, access: VendorAccess) -> None:
         self._feed = feed
         self._access = access
-        lock = FileLock(
-            access.lock_dir / f"baostock-{feed.host}-{feed.port}.lock", thread_local=False
-        )
-        self._connection = BaostockConnection(feed, lock)
+        self._sole_use = access.sole_use or FileSoleUse(feed, access.lock_dir)
+        self._connection = BaostockConnection(feed)
 
     def fetch_day(self, day: date) -> Fetched:
         """See AnswersDays."""
@@ -89,12 +87,14 @@ class BaostockVendor:
 
     def close(self) -> None:
         """See Vendor; says good-bye first, for the vendor counts logins."""
-        if self._connection.is_open:
-            try:
+        try:
+            if self._connection.is_open:
                 self._connection.exchange("02", ("logout", _USER, ""))
-            except SourceUnavailable:
-                return  # closed by the failure
-        self._connection.close()
+        except SourceUnavailable:
+            return  # closed by the failure
+        finally:
+            self._connection.close()
+            self._sole_use.release()
 
     def _pages(
         self, type_: str, method: str, request: Sequence[str], names_at: int, label: str
@@ -107,6 +107,10 @@ class BaostockVendor:
         return join_fetched(label, pages)
 
     def _ask(self, type_: str, request: Sequence[str], label: str) -> tuple[str, ...]:
+        if not self._sole_use.is_held():
+            # Taken over while this process was stopped: whoever has it now may be connected.
+            self._connection.close()
+            self._sole_use.hold()
         return ask(self._feed, self._access.throttle, lambda: self._ask_once(type_, request, label))
 
     def _ask_once(self, type_: str, request: Sequence[str], label: str) -> tuple[str, ...]:
@@ -222,4 +226,5 @@ VENDOR = VendorKind(
         "ready_after_minutes": 180,
     },
     instruments={"symbol": "code", "name": "code_name"},
+    one_connection=True,
 )

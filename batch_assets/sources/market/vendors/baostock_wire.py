@@ -1,4 +1,4 @@
-"""baostock's own protocol over TCP: frames, checksums, deadlines, one connection.
+"""baostock's own protocol over TCP: frames, checksums, deadlines.
 
 Wire, as client 0.9.4 speaks it, SP being the character 1:
 
@@ -15,9 +15,6 @@ import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from batch_assets.errors import SourceUnavailable
 from batch_assets.sources.market.feed import VendorFeed
@@ -58,15 +55,10 @@ def encode_frame(type_: str, fields: Sequence[str], version: str = CLIENT_VERSIO
 
 
 class BaostockConnection:
-    """One connection at a time, on this machine; every wait has an end.
+    """One connection; every wait has an end. Who may open it is decided in baostock.py."""
 
-    baostock black-lists addresses that open several (Sequoia-X #109), so another process that
-    uses the same `lock_dir` waits until this one is closed.
-    """
-
-    def __init__(self, feed: VendorFeed, lock: FileLock) -> None:
+    def __init__(self, feed: VendorFeed) -> None:
         self._feed = feed
-        self._lock = lock
         self._socket: socket.socket | None = None
 
     @property
@@ -78,35 +70,21 @@ class BaostockConnection:
         """Connect.
 
         Raises:
-            SourceUnavailable: Nobody answers, or another process keeps the one connection.
+            SourceUnavailable: Nobody answers.
         """
-        self._take_lock()
         try:
             self._socket = socket.create_connection(
                 (host, self._feed.port), timeout=self._feed.connect_timeout_seconds
             )
         except OSError as error:
-            self._lock.release(force=True)
             seen = str(error) or type(error).__name__
             raise self._broken(f"no connection to {host}:{self._feed.port} ({seen})") from error
-
-    def _take_lock(self) -> None:
-        Path(self._lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire(timeout=self._feed.max_wait_seconds)
-        except Timeout as error:
-            raise SourceUnavailable(
-                f"baostock allows one connection, and another process has kept it for "
-                f"{self._feed.max_wait_seconds:g} s (max_wait_seconds of feed {self._feed.name}); "
-                "run the partition again when that run has ended"
-            ) from error
 
     def close(self) -> None:
         """Close; the next question opens again."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-        self._lock.release(force=True)
 
     def exchange(self, type_: str, fields: Sequence[str]) -> WireReply:
         """Send a request and read its reply whole.

@@ -64,6 +64,26 @@ class Unthrottled:
         """See Throttle."""
 
 
+class SoleUse(Protocol):
+    """The right to be the only one connected to a vendor that allows one connection."""
+
+    def is_held(self) -> bool:
+        """Whether the right is ours now; asked before each question."""
+        ...
+
+    def hold(self) -> None:
+        """Wait for the right and keep it until `release`.
+
+        Raises:
+            SourceUnavailable: Somebody else kept it for longer than the feed waits.
+        """
+        ...
+
+    def release(self) -> None:
+        """Give it up; nothing if it is not held."""
+        ...
+
+
 def no_secrets(name: str) -> SecretStr | None:  # noqa: ARG001 - it has none
     """Where nobody may be asked for a token."""
     return None
@@ -188,11 +208,13 @@ class VendorAccess:
         secret: Tokens by the name of their variable.
         lock_dir: Folder for locks that hold across processes of this machine.
         throttle: Says when the vendor may be asked.
+        sole_use: Of a vendor that allows one connection; None is a lock of this machine.
     """
 
     secret: Secrets
     lock_dir: Path
     throttle: Throttle = field(default_factory=Unthrottled)
+    sole_use: SoleUse | None = None
 
     def token(self, feed: VendorFeed) -> str:
         """The feed's token.
@@ -225,6 +247,7 @@ class VendorKind:
         defaults: Settings of its feeds, where the user's section says nothing.
         instruments: For columns of market.instruments, the vendor's own.
         suspensions: The same for market.suspensions.
+        one_connection: It must never be asked over two connections at the same time.
     """
 
     vendor: type
@@ -233,6 +256,7 @@ class VendorKind:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     instruments: Mapping[str, str] = field(default_factory=dict)
     suspensions: Mapping[str, str] = field(default_factory=dict)
+    one_connection: bool = False
 
     @property
     def capabilities(self) -> frozenset[str]:

@@ -90,14 +90,18 @@ def parse_numbers(texts: pa.Array, column: NumberColumn) -> Numbers:
         column: Target type and unit.
     """
     texts = pc.utf8_trim_whitespace(texts)
-    if column.shift is not None:
-        try:
-            adopted = adopt_decimals(texts.cast(column.read_type), column)
-        except pa.ArrowInvalid:
-            adopted = None
-        if adopted is not None:
-            return adopted
-    return _parse_slowly(texts, column)
+    adopted = adopt_texts(texts, column)
+    return _parse_slowly(texts, column) if adopted is None else adopted
+
+
+def adopt_texts(texts: pa.Array, column: NumberColumn) -> Numbers | None:
+    """Parse text of which every cell is a plain number or null; None if one is anything else."""
+    if column.shift is None:
+        return None
+    try:
+        return adopt_decimals(texts.cast(column.read_type), column)
+    except pa.ArrowInvalid:
+        return None
 
 
 def _parse_slowly(texts: pa.Array, column: NumberColumn) -> Numbers:

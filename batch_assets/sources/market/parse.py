@@ -4,6 +4,7 @@ Whether a typed bar is plausible belongs in contract.py; how cells are read in c
 workbooks.py.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from batch_assets.sources.market.numbers import (
     ROUNDING_RULE,
     NumberColumn,
     adopt_decimals,
+    adopt_texts,
     parse_numbers,
 )
 from batch_assets.sources.market.raw_table import RawTable
@@ -36,6 +38,8 @@ from batch_assets.sources.market.status import apply_status
 
 PARSER_VERSION = "1"
 """Raised when the same file would give other rows; part of every source hash."""
+
+_HAS_DIGIT = re.compile(r"\d")
 
 
 @dataclass(slots=True)
@@ -53,6 +57,7 @@ class BarParser:
     notes: Counter[str] = field(default_factory=Counter)
     numbers: dict[str, NumberColumn] = field(init=False)
     _nulls: pa.Array = field(init=False)
+    _nulls_have_numbers: bool = field(init=False)
 
     def __post_init__(self) -> None:
         units = {"volume": self.feed.volume_scale, "amount": self.feed.amount_scale}
@@ -61,6 +66,7 @@ class BarParser:
             for name in NUMBERS
         }
         self._nulls = pa.array(self.feed.nulls, pa.string())
+        self._nulls_have_numbers = any(_HAS_DIGIT.search(text) for text in self.feed.nulls)
 
     def parse(self, raw: RawTable, day: date | None) -> SourceBatch:
         """Type one raw table.
@@ -182,6 +188,8 @@ class BarParser:
         if pa.types.is_decimal(values.type):
             parsed = adopt_decimals(values, column)
             values = values if parsed else values.cast(pa.string())
+        elif not self._nulls_have_numbers:
+            parsed = adopt_texts(values, column)
         texts = None
         if parsed is None:
             texts = self._text(values)

@@ -22,9 +22,9 @@ from batch_assets.sources.market.vendors.baostock_wire import BaostockConnection
 from batch_assets.sources.market.vendors.replies import (
     fetched_rows,
     join_fetched,
-    read_json,
-    require_list,
+    read_json_rows,
     require_mapping,
+    require_rows,
 )
 from batch_assets.sources.market.vendors.sole_use import FileSoleUse
 from batch_assets.sources.market.vendors.vendor import Fetched, VendorAccess, VendorKind
@@ -191,8 +191,8 @@ def _rows(fields: Sequence[str], record_at: int, names_at: int, label: str) -> F
     names = [name.strip() for name in fields[names_at].split(",")]
     if not fields[record_at].strip():
         return fetched_rows(label, names, [])
-    answer = require_mapping(read_json(fields[record_at], label), label)
-    return fetched_rows(label, names, require_list(answer.get("record"), label))
+    answer = require_mapping(read_json_rows(fields[record_at].encode(), "record", label), label)
+    return fetched_rows(label, names, require_rows(answer.get("record"), label))
 
 
 def _own_spelling(symbol: str) -> str:

@@ -22,9 +22,10 @@ from batch_assets.sources.market.vendors.http import HttpCaller
 from batch_assets.sources.market.vendors.replies import (
     fetched_rows,
     join_fetched,
-    read_json,
+    read_json_rows,
     require_list,
     require_mapping,
+    require_rows,
 )
 from batch_assets.sources.market.vendors.vendor import Fetched, VendorAccess, VendorKind
 
@@ -147,7 +148,7 @@ class TushareVendor:
 
     def _ask_once(self, request: Mapping[str, Any], label: str) -> tuple[Fetched, bool]:
         reply = self._http.post_json("", request)
-        answer = require_mapping(read_json(reply.body, label), label)
+        answer = require_mapping(read_json_rows(reply.body, "items", label), label)
         code = str(answer.get("code"))
         if code != "0":
             raise self._refusal(code, str(answer.get("msg") or ""), label)
@@ -157,7 +158,7 @@ class TushareVendor:
             )
         data = require_mapping(answer["data"], label)
         fields = require_list(data.get("fields"), label)
-        fetched = fetched_rows(label, fields, require_list(data.get("items"), label))
+        fetched = fetched_rows(label, fields, require_rows(data.get("items"), label))
         cap = self._feed.max_reply_rows
         is_cut = data.get("has_more") is True or bool(cap and fetched.read_rows >= cap)
         return fetched, is_cut

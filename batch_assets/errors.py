@@ -7,12 +7,17 @@
     │   ├── EmbeddedServerError       the private PostgreSQL did not start or stop
     │   ├── SourceUnavailable         a folder or vendor does not answer
     │   │   └── SourceRateLimited     a vendor wants us to wait, and may say how long
-    │   └── WebserverUnavailable      Dagster's webserver does not answer
+    │   ├── WebserverUnavailable      Dagster's webserver does not answer
+    │   └── WorkersUnavailable        isolated processes cannot be started, or were stopped
     ├── LeaseError
     │   ├── LeaseHeld                 somebody else is writing this window        (retryable)
     │   └── LeaseLost                 our token is no longer the current one      (fatal)
     ├── DataError                     the input is wrong; a retry gives the same  (fatal)
     │   ├── UnreadableSource          a file cannot be opened or decoded
+    │   ├── IsolatedTaskFailed        a function that ran in a process of its own did not return
+    │   │   ├── TaskTimedOut          it was not done in time
+    │   │   ├── TaskOutOfMemory       it wanted more memory than it was given
+    │   │   └── TaskCrashed           its process died, twice
     │   ├── UnknownSymbol             a vendor does not know a symbol it was asked for
     │   ├── RejectLimitExceeded       more rows rejected than the feed allows
     │   ├── WindowRuleBroken          too many rows of the window break one rule
@@ -73,6 +78,10 @@ class WebserverUnavailable(InfrastructureError):
     """Dagster's webserver does not answer, or something else answers in its place."""
 
 
+class WorkersUnavailable(InfrastructureError):
+    """Isolated worker processes cannot be started here, or were stopped before the task ended."""
+
+
 class LeaseError(BatchAssetsError):
     """Who may write a window."""
 
@@ -93,6 +102,22 @@ class DataError(BatchAssetsError):
 
 class UnreadableSource(DataError):
     """A file cannot be opened, decompressed or decoded."""
+
+
+class IsolatedTaskFailed(DataError):
+    """A function that ran in a process of its own raised, or could not be called."""
+
+
+class TaskTimedOut(IsolatedTaskFailed):
+    """An isolated function was not done in time; its process was ended."""
+
+
+class TaskOutOfMemory(IsolatedTaskFailed):
+    """An isolated function wanted more memory than it was given."""
+
+
+class TaskCrashed(IsolatedTaskFailed):
+    """The process of an isolated function died, and died again in a fresh one."""
 
 
 class UnknownSymbol(DataError):

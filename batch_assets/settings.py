@@ -50,6 +50,28 @@ class LoadingSettings(BaseModel):
     reject_limit_ratio: float = Field(default=0.01, ge=0, le=1)
 
 
+class ExecutionSettings(BaseModel):
+    """`[execution]`: worker processes for what computes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cpu_workers: int | None = Field(
+        default=None,
+        ge=1,
+        description="workers at once; default: one core less than there are, as memory allows",
+    )
+    worker_memory_bytes: int = Field(
+        default=1024 * 1024 * 1024, ge=64 * 1024 * 1024, description="the most that one task needs"
+    )
+    tasks_per_worker: int = Field(default=200, ge=1, description="then a fresh process takes over")
+    spare_workers: int = Field(
+        default=1, ge=0, description="processes ready to take the place of one that was lost"
+    )
+    stop_seconds: float = Field(
+        default=10.0, ge=0, description="what running tasks get when the workers are stopped"
+    )
+
+
 class DagsterSettings(BaseModel):
     """`[dagster]`: what Dagster is shown."""
 
@@ -68,6 +90,7 @@ class Settings(BaseModel):
         state_dir: Where the embedded server, caches and reports live.
         database: The `[database]` section.
         loading: The `[loading]` section.
+        execution: The `[execution]` section.
         dagster: The `[dagster]` section.
         failpoints: BATCH_ASSETS_FAILPOINTS, for tests alone (execution/failpoints.py).
         sections: Every other section, as parsed; each domain validates its own.
@@ -79,6 +102,7 @@ class Settings(BaseModel):
     state_dir: Path
     database: DatabaseSettings
     loading: LoadingSettings
+    execution: ExecutionSettings = ExecutionSettings()
     dagster: DagsterSettings = DagsterSettings()
     failpoints: str = ""
     sections: Mapping[str, Any]
@@ -153,12 +177,16 @@ def load_settings(
     database = dict(document.pop("database", {}))
     if url := environ.get(f"{ENVIRONMENT_PREFIX}DATABASE_URL"):
         database["url"] = url
+    execution = dict(document.pop("execution", {}))
+    if workers := environ.get("CPU_EXECUTOR_WORKERS"):
+        execution["cpu_workers"] = workers
     try:
         settings = Settings(
             config_file=config_file,
             state_dir=_state_dir(environ, config_file, working_dir),
             database=DatabaseSettings(**database),
             loading=LoadingSettings(**document.pop("loading", {})),
+            execution=ExecutionSettings(**execution),
             dagster=DagsterSettings(**document.pop("dagster", {})),
             failpoints=environ.get(f"{ENVIRONMENT_PREFIX}FAILPOINTS", ""),
             sections=document,
@@ -188,6 +216,11 @@ def child_environment(settings: Settings, **extra: str) -> dict[str, str]:
     if settings.database.url is not None:
         environment[f"{ENVIRONMENT_PREFIX}DATABASE_URL"] = settings.database.url.get_secret_value()
     return environment
+
+
+def inherited_environment(**extra: str) -> dict[str, str]:
+    """The environment of this process with additions, for one that needs no settings of ours."""
+    return {**os.environ, **extra}
 
 
 def _state_dir(environ: Mapping[str, str], config_file: Path, working_dir: Path) -> Path:

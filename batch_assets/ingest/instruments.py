@@ -116,8 +116,13 @@ def _sync(
             done += batch.num_rows
 
     item = WindowSource(window, origin, None, read)
-    [report] = load_windows(connect, contract, Scope((("source", source),)), [item], options)
+    [report] = load_windows(connect, contract, scope_of_source(source), [item], options)
     return report
+
+
+def scope_of_source(source: str) -> Scope:
+    """What all rows of a source have in common."""
+    return Scope((("source", source),))
 
 
 def _source_batch(batch: pa.RecordBatch, origin: str, first: int) -> SourceBatch:

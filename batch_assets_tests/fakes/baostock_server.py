@@ -21,6 +21,9 @@ DAY_COLUMNS = (
     "date,code,open,high,low,close,preclose,volume,amount,adjustflag,turn,tradestatus,pctChg,"
     "peTTM,pbMRQ,psTTM,pcfNcfTTM,isST"
 )
+STOCK_COLUMNS = "code,code_name,ipoDate,outDate,type,status"
+STATUS_COLUMNS = "code,tradeStatus,code_name"
+FACTOR_COLUMNS = "code,dividOperateDate,foreAdjustFactor,backAdjustFactor,adjustFactor"
 DRIP_SECONDS = 0.05
 
 
@@ -32,6 +35,9 @@ class BaostockServer:
 
     Attributes:
         days: Rows by ISO date, as the vendor's 18 columns.
+        listed: Rows of query_stock_basic, STOCK_COLUMNS.
+        statuses: Rows of query_all_stock by ISO date, STATUS_COLUMNS.
+        factors: Rows of query_adjust_factor by code, FACTOR_COLUMNS.
         faults: Taken from the left.
         login_faults: The same for logins.
         requests: Type and fields of every request.
@@ -44,6 +50,9 @@ class BaostockServer:
     def __init__(self) -> None:
         self.days: dict[str, list[list[str]]] = {}
         self.sessions: dict[str, str] = {}
+        self.listed: list[list[str]] = []
+        self.statuses: dict[str, list[list[str]]] = {}
+        self.factors: dict[str, list[list[str]]] = {}
         self.faults: deque[str] = deque()
         self.login_faults: deque[str] = deque()
         self.requests: list[tuple[str, list[str]]] = []
@@ -158,6 +167,19 @@ class BaostockServer:
             return self._symbol_page(fields)
         if type_ == "33":
             return self._sessions_page(fields)
+        if type_ == "45":
+            return self._page("46", fields, self.listed, STOCK_COLUMNS)
+        if type_ == "35":
+            return self._page("36", fields, self.statuses.get(fields[4], []), STATUS_COLUMNS)
+        if type_ == "15":
+            _, _, _, _, code, start, end = fields
+            rows = [row for row in self.factors.get(code, []) if start <= row[1] <= end]
+            return self._page("16", fields, rows, FACTOR_COLUMNS)
+        if type_ == "9C":
+            method, user, day = fields
+            rows = [row for rows in self.factors.values() for row in rows if row[1] == day]
+            record = json.dumps({"record": rows})
+            return encode("9D", ["0", "success", method, user, record, FACTOR_COLUMNS])
         return encode("04", ["10004020", "错误的消息类型"])
 
     def _symbol_page(self, fields: list[str]) -> bytes:
@@ -173,6 +195,13 @@ class BaostockServer:
         record = json.dumps({"record": rows[at : at + self.page_rows]})
         answer = ["0", "success", method, user, page, str(self.page_rows), record]
         return encode("96", [*answer, code, columns, start, end, frequency, flag])
+
+    def _page(self, type_: str, fields: list[str], rows: list[list[str]], columns: str) -> bytes:
+        method, user, page, _, *asked = fields
+        at = (int(page) - 1) * self.page_rows
+        record = json.dumps({"record": rows[at : at + self.page_rows]})
+        answer = ["0", "success", method, user, page, str(self.page_rows), record]
+        return encode(type_, [*answer, *asked, columns])
 
     def _sessions_page(self, fields: list[str]) -> bytes:
         method, user, page, count, start, end = fields

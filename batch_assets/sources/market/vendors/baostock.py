@@ -25,12 +25,20 @@ from batch_assets.sources.market.vendors.replies import (
     read_json_rows,
     require_mapping,
     require_rows,
+    rows_where,
+    rows_with,
 )
 from batch_assets.sources.market.vendors.sole_use import FileSoleUse
 from batch_assets.sources.market.vendors.vendor import Fetched, VendorAccess, VendorKind
 
 HOST, VIP_HOST, PORT = "public-api.baostock.com", "vip-api.baostock.com", 10030
 _VIP_TOKEN = "bs-"  # noqa: S105 - how tokens of paying users begin
+# Kinds of securities in query_stock_basic, of which the bars of a day are the first; and a symbol
+# of query_all_stock that does not trade.
+_STOCK, _SUSPENDED = "1", "0"
+_FACTOR_FIELDS = ["code", "dividOperateDate", "backAdjustFactor"]
+# Before the first listing in Shanghai and Shenzhen.
+_BEFORE_ALL = date(1990, 1, 1)
 _USER, _PASSWORD = "anonymous", "123456"
 _PAGE_ROWS = 2000
 _ADJUST_FLAGS = {Adjustment.HFQ: "1", Adjustment.QFQ: "2", Adjustment.RAW: "3"}
@@ -66,10 +74,36 @@ class BaostockVendor:
         )  # fmt: skip
         return self._pages("95", "query_history_k_data_plus", request, 8, label)
 
-    def fetch_instruments(self, day: date) -> Fetched:
-        """See ListsInstruments; the listings of one day, indexes among them."""
-        label = f"baostock all stocks {day}"
-        return self._pages("35", "query_all_stock", (day.isoformat(),), 8, label)
+    def fetch_instruments(self, day: date) -> Fetched:  # noqa: ARG002 - the list has no date
+        """See ListsInstruments; stocks that are or were listed."""
+        label = "baostock stock basic"
+        everything = self._pages("45", "query_stock_basic", ("", ""), 9, label)
+        return rows_where(everything, "type", _STOCK)
+
+    def fetch_suspensions(self, day: date) -> Fetched:
+        """See ListsSuspensions."""
+        label = f"baostock all stock {day}"
+        everything = self._pages("35", "query_all_stock", (day.isoformat(),), 8, label)
+        return rows_where(everything, "tradeStatus", _SUSPENDED)
+
+    def fetch_factors(self, day: date) -> Fetched:
+        """See GivesFactors; every change, up to the day, of the symbols that change on it.
+
+        A change alone would say nothing of the factor that held before it.
+        """
+        label = f"baostock adjust factor {day}"
+        fields = self._ask("9C", ("query_daily_adjust_factor", _USER, day.isoformat()), label)
+        changed = _rows(fields, 4, 5, label)
+        if changed.malformed or not changed.read_rows:
+            return changed
+        codes = rows_with(changed, _FACTOR_FIELDS).cells.column("code").unique().to_pylist()
+        parts = [self._factors_of(code, day) for code in codes]
+        return join_fetched(label, [rows_with(part, _FACTOR_FIELDS) for part in (changed, *parts)])
+
+    def _factors_of(self, code: str, day: date) -> Fetched:
+        label = f"baostock adjust factor {code} until {day}"
+        request = (code, _BEFORE_ALL.isoformat(), day.isoformat())
+        return self._pages("15", "query_adjust_factor", request, 10, label)
 
     def fetch_sessions(self, start: date, end: date) -> dict[date, bool]:
         """See ListsSessions."""
@@ -225,6 +259,13 @@ VENDOR = VendorKind(
         # The vendor's page says 17:30; its users see it later.
         "ready_after_minutes": 180,
     },
-    instruments={"symbol": "code", "name": "code_name"},
+    instruments={
+        "symbol": "code",
+        "name": "code_name",
+        "listed_on": "ipoDate",
+        "delisted_on": "outDate",
+    },
+    suspensions={"symbol": "code"},
+    factors={"symbol": "code", "ex_date": "dividOperateDate", "factor": "backAdjustFactor"},
     one_connection=True,
 )

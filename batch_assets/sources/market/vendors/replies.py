@@ -217,6 +217,40 @@ def join_fetched(label: str, parts: Sequence[Fetched]) -> Fetched:
     return Fetched(label, cells, np.concatenate(places), tuple(malformed))
 
 
+def rows_where(fetched: Fetched, column: str, value: str) -> Fetched:
+    """The rows of an answer that have a value in a column.
+
+    Raises:
+        UnreadableSource: The answer has no such column.
+    """
+    _require_columns(fetched, [column])
+    kept = pc.fill_null(pc.equal(fetched.cells.column(column), value), False)
+    places = fetched.places[np.asarray(kept.to_numpy(), bool)]
+    return Fetched(fetched.label, fetched.cells.filter(kept), places, fetched.malformed)
+
+
+def rows_with(fetched: Fetched, columns: Sequence[str]) -> Fetched:
+    """An answer with these columns alone.
+
+    Raises:
+        UnreadableSource: The answer has not all of them.
+    """
+    _require_columns(fetched, columns)
+    return Fetched(
+        fetched.label, fetched.cells.select(list(columns)), fetched.places, fetched.malformed
+    )
+
+
+def _require_columns(fetched: Fetched, columns: Sequence[str]) -> None:
+    names = fetched.cells.column_names
+    missing = [name for name in columns if name not in names]
+    if missing:
+        raise UnreadableSource(
+            f"{fetched.label}: the answer has the columns {', '.join(names)}, expected also "
+            f"{', '.join(missing)}; the vendor may have changed its format"
+        )
+
+
 def as_raw_table(
     fetched: Fetched, columns: Mapping[str, str], *, required: Sequence[str]
 ) -> RawTable:
@@ -230,13 +264,8 @@ def as_raw_table(
     Raises:
         UnreadableSource: A required column is not in the answer.
     """
+    _require_columns(fetched, [columns[target] for target in required if target in columns])
     names = fetched.cells.column_names
-    missing = [columns[target] for target in required if columns.get(target) not in names]
-    if missing:
-        raise UnreadableSource(
-            f"{fetched.label}: the answer has the columns {', '.join(names)}, expected also "
-            f"{', '.join(missing)}; the vendor may have changed its format"
-        )
     return RawTable(
         file=fetched.label,
         columns={

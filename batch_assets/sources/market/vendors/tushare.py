@@ -90,12 +90,23 @@ class TushareVendor:
         """See ListsInstruments; listed, delisted and paused ones."""
         fields = "ts_code,name,market,list_date,delist_date"
         parts = [
-            self._query(
-                "stock_basic", {"list_status": state}, fields, f"tushare stock_basic {state}"
-            )
+            part
             for state in ("L", "D", "P")
+            for part in self._listed(state, fields, f"tushare stock_basic {state}")
         ]
-        return join_fetched("tushare stock_basic", [part for part, _ in parts])
+        return join_fetched("tushare stock_basic", parts)
+
+    def _listed(self, state: str, fields: str, label: str) -> list[Fetched]:
+        params = {"list_status": state}
+        whole, is_cut = self._query("stock_basic", params, fields, label)
+        if not is_cut:
+            return [whole]
+        return [
+            self._whole(
+                "stock_basic", {**params, "exchange": exchange}, fields, f"{label} {exchange}"
+            )
+            for exchange in _EXCHANGES
+        ]
 
     def fetch_sessions(self, start: date, end: date) -> dict[date, bool]:
         """See ListsSessions."""
@@ -122,17 +133,28 @@ class TushareVendor:
         """See GivesFactors."""
         label = f"tushare adj_factor {day}"
         params = {"trade_date": f"{day:%Y%m%d}"}
-        return self._query("adj_factor", params, "ts_code,trade_date,adj_factor", label)[0]
+        return self._whole("adj_factor", params, "ts_code,trade_date,adj_factor", label)
 
     def fetch_suspensions(self, day: date) -> Fetched:
         """See ListsSuspensions."""
         label = f"tushare suspend_d {day}"
         params = {"trade_date": f"{day:%Y%m%d}", "suspend_type": "S"}
-        return self._query("suspend_d", params, "ts_code,trade_date,suspend_timing", label)[0]
+        return self._whole("suspend_d", params, "ts_code,trade_date,suspend_timing", label)
 
     def close(self) -> None:
         """See Vendor."""
         self._http.close()
+
+    def _whole(self, api_name: str, params: Mapping[str, str], fields: str, label: str) -> Fetched:
+        """The rows of a question that cannot be asked in smaller parts."""
+        answer, is_cut = self._query(api_name, params, fields, label)
+        if is_cut:
+            raise UnreadableSource(
+                f"{label}: {answer.read_rows} rows, as many as one answer can hold, expected all; "
+                f"max_reply_rows of feed {self._feed.name} is {self._feed.max_reply_rows}: set it "
+                "to the limit of your account"
+            )
+        return answer
 
     def _query(
         self, api_name: str, params: Mapping[str, str], fields: str, label: str
@@ -214,5 +236,6 @@ VENDOR = VendorKind(
         "listed_on": "list_date",
         "delisted_on": "delist_date",
     },
-    suspensions={"symbol": "ts_code", "trade_date": "trade_date"},
+    suspensions={"symbol": "ts_code", "trade_date": "trade_date", "reason": "suspend_timing"},
+    factors={"symbol": "ts_code", "trade_date": "trade_date", "factor": "adj_factor"},
 )

@@ -247,6 +247,8 @@ class VendorKind:
         defaults: Settings of its feeds, where the user's section says nothing.
         instruments: For columns of market.instruments, the vendor's own.
         suspensions: The same for market.suspensions.
+        factors: The same for market.adjustment_factors. With `ex_date`, an answer has all changes
+            of the symbols it names; with `trade_date`, the factor of every symbol on the day.
         one_connection: It must never be asked over two connections at the same time.
     """
 
@@ -256,6 +258,7 @@ class VendorKind:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     instruments: Mapping[str, str] = field(default_factory=dict)
     suspensions: Mapping[str, str] = field(default_factory=dict)
+    factors: Mapping[str, str] = field(default_factory=dict)
     one_connection: bool = False
 
     @property

@@ -6,7 +6,12 @@ import sys
 
 import pytest
 
-from batch_assets_tests.fakes.baostock_server import BaostockServer
+from batch_assets_tests.fakes.baostock_server import (
+    FACTOR_COLUMNS,
+    STATUS_COLUMNS,
+    STOCK_COLUMNS,
+    BaostockServer,
+)
 from batch_assets_tests.fakes.bars import a_share_market
 from batch_assets_tests.sources.market.vendors.conftest import DAY
 
@@ -22,9 +27,20 @@ symbol = baostock.query_history_k_data_plus(
     "sh.600001", "date,code,close", start_date="2024-09-01", end_date="2024-10-01"
 )
 dates = baostock.query_trade_dates("2024-09-30", "2024-10-01")
-codes += [answer.error_code for answer in (day, symbol, dates)]
+listed = baostock.query_stock_basic()
+status = baostock.query_all_stock("2024-09-30")
+changed = baostock.query_daily_adjust_factor("2024-09-30")
+factors = baostock.query_adjust_factor("sh.600001", start_date="1990-01-01", end_date="2024-12-31")
+lists = [listed, status, changed, factors]
+codes += [answer.error_code for answer in (day, symbol, dates, *lists)]
+pages = []
+while listed.next():
+    pages.append(listed.get_row_data())
 baostock.logout()
-print(json.dumps([codes, day.fields, day.data, symbol.data, dates.fields, dates.data]))
+print(json.dumps([
+    codes, day.fields, day.data, symbol.data, dates.fields, dates.data,
+    [answer.fields for answer in lists], pages, [answer.data for answer in lists[1:]],
+]))
 """
 
 
@@ -33,6 +49,17 @@ def test_the_client_of_baostock_reads_what_the_fake_serves() -> None:
     with BaostockServer() as server:
         server.add_day(DAY, a_share_market(DAY, 3000))
         server.sessions = {"2024-09-30": "1", "2024-10-01": "0"}
+        server.listed = [
+            [f"sh.{number}", "浦发银行", "1999-11-10", "", "1", "1"]
+            for number in range(600000, 602500)
+        ]
+        server.statuses = {"2024-09-30": [["sh.600001", "0", "邯郸钢铁"]]}
+        server.factors = {
+            "sh.600001": [
+                ["sh.600001", "2015-06-23", "0.5", "6.295967", "6.295967"],
+                ["sh.600001", "2024-09-30", "1.000000", "12.5", "12.5"],
+            ]
+        }
         done = subprocess.run(
             [sys.executable, "-c", CLIENT, str(server.port)],
             capture_output=True,
@@ -41,8 +68,21 @@ def test_the_client_of_baostock_reads_what_the_fake_serves() -> None:
             check=True,
         )
 
-    codes, fields, day, symbol, date_fields, dates = json.loads(done.stdout.splitlines()[-1])
-    assert codes == ["0"] * 4
+    answer = json.loads(done.stdout.splitlines()[-1])
+    codes, fields, day, symbol, date_fields, dates, list_fields, listed, lists = answer
+    assert codes == ["0"] * 8
+    assert [",".join(names) for names in list_fields] == [
+        STOCK_COLUMNS,
+        STATUS_COLUMNS,
+        FACTOR_COLUMNS,
+        FACTOR_COLUMNS,
+    ]
+    assert listed == server.listed
+    assert lists == [
+        server.statuses["2024-09-30"],
+        server.factors["sh.600001"][1:],
+        server.factors["sh.600001"],
+    ]
     assert fields[:3] == ["date", "code", "open"]
     assert day == server.days["2024-09-30"]
     assert symbol == [[row[0], row[1], row[5]] for row in day if row[1] == "sh.600001"]

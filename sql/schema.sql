@@ -98,6 +98,29 @@ CREATE TABLE market.suspensions (
     CONSTRAINT suspensions_pkey PRIMARY KEY (source, trade_date, symbol)
 );
 
+CREATE TABLE ops.api_tokens (
+    token_id bigint GENERATED ALWAYS AS IDENTITY,
+    name text NOT NULL,
+    scope text NOT NULL,
+    secret_sha256 bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    expires_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    CONSTRAINT api_tokens_pkey PRIMARY KEY (token_id),
+    CONSTRAINT api_tokens_hash_is_sha256 CHECK ((octet_length(secret_sha256) = 32)),
+    CONSTRAINT api_tokens_scope_is_known CHECK ((scope = ANY (ARRAY['read'::text, 'launch'::text, 'admin'::text])))
+);
+
+CREATE TABLE ops.audit (
+    audit_id bigint GENERATED ALWAYS AS IDENTITY,
+    happened_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    actor text NOT NULL,
+    action text NOT NULL,
+    subject text NOT NULL,
+    detail jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT audit_pkey PRIMARY KEY (audit_id)
+);
+
 CREATE TABLE ops.checkpoints (
     resource text NOT NULL,
     chunk_no integer NOT NULL,
@@ -304,6 +327,8 @@ CREATE TABLE market.daily_bars_later PARTITION OF market.daily_bars FOR VALUES F
 
 ALTER SEQUENCE ops.lease_tokens OWNED BY ops.leases.token;
 
+CREATE UNIQUE INDEX api_tokens_name_in_use ON ops.api_tokens USING btree (name) WHERE (revoked_at IS NULL);
+CREATE INDEX audit_by_time ON ops.audit USING btree (happened_at);
 CREATE INDEX dead_letters_by_load ON ops.dead_letters USING btree (load_id);
 CREATE UNIQUE INDEX dead_letters_open_once ON ops.dead_letters USING btree (target, scope, window_key, fingerprint) WHERE (state = 'open'::text);
 CREATE INDEX loads_by_resource ON ops.loads USING btree (resource, load_id DESC);
@@ -462,6 +487,13 @@ COMMENT ON COLUMN market.instruments.listed_on IS 'First trade date; NULL where 
 COMMENT ON COLUMN market.instruments.delisted_on IS 'First date on which it is not listed any more; NULL while it is.';
 COMMENT ON TABLE market.suspensions IS 'One row per symbol and trade date without trading, for the whole day.';
 COMMENT ON COLUMN market.suspensions.reason IS 'As the source states it.';
+COMMENT ON TABLE ops.api_tokens IS 'Bearer tokens of the HTTP API; the secret itself is not kept.';
+COMMENT ON COLUMN ops.api_tokens.scope IS 'read: look; launch: also start, stop and upload; admin: also manage.';
+COMMENT ON COLUMN ops.api_tokens.secret_sha256 IS 'SHA-256 of 32 random bytes, which no dictionary holds: salt would add nothing.';
+COMMENT ON TABLE ops.audit IS 'One row for each change that a person or a program asked for.';
+COMMENT ON COLUMN ops.audit.actor IS 'Name of the token, or user@host of a command.';
+COMMENT ON COLUMN ops.audit.action IS 'What was done (documents.upload).';
+COMMENT ON COLUMN ops.audit.subject IS 'To what (source and batch).';
 COMMENT ON TABLE ops.checkpoints IS 'Chunks already staged for a window, committed together with their rows.';
 COMMENT ON COLUMN ops.checkpoints."position" IS 'Where the source continues after this chunk.';
 COMMENT ON TABLE ops.dead_letters IS 'Rows that were not loaded, with their original values, the reason and where they came from.';

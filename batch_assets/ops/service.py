@@ -1,5 +1,8 @@
 """The answers operators ask for; the command line and the HTTP API print them."""
 
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -7,7 +10,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from batch_assets.ops.dagster_home import write_instance_file
-from batch_assets.postgres.connect import database_url
+from batch_assets.postgres.connect import connect, database_url, translating_errors
 from batch_assets.postgres.migrate import MigrationStatus
 from batch_assets.settings import load_settings
 
@@ -35,6 +38,21 @@ class NewestLoad:
 def open_database_url() -> str:
     """The database of this process' settings; starts the embedded server if there is no other."""
     return database_url(load_settings())
+
+
+@contextmanager
+def changing() -> "Iterator[tuple[psycopg.Connection, str]]":
+    """A connection for a command, and who gives it; committed when the body ends well.
+
+    Yields:
+        The connection, and the actor for the audit (`user@host`).
+    """
+    import psutil
+
+    actor = f"{psutil.Process().username()}@{socket.gethostname()}"
+    url = open_database_url()
+    with translating_errors(), connect(url, application_name="batch-assets") as conn:
+        yield conn, actor
 
 
 def repair_runs(*, dry_run: bool = False) -> "list[Repaired]":

@@ -14,7 +14,7 @@ import typer
 
 from batch_assets import __version__
 from batch_assets.errors import BatchAssetsError
-from batch_assets.ops.cli import db, demo, doctor, runs, up
+from batch_assets.ops.cli import db, demo, doctor, runs, serve, tokens, up
 from batch_assets.ops.cli.failures import INTERRUPTED, exit_code, explain
 
 app = typer.Typer(
@@ -26,8 +26,10 @@ app = typer.Typer(
 )
 app.add_typer(db.app, name="db")
 app.add_typer(runs.app, name="runs")
+app.add_typer(tokens.app, name="tokens")
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
+app.command("serve")(serve.serve)
 app.command("up")(up.up)
 
 

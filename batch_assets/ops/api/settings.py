@@ -1,0 +1,37 @@
+"""`[api]` of the configuration: where the API listens and what it takes."""
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from batch_assets.errors import ConfigurationError
+from batch_assets.settings import Settings, describe_validation
+
+
+class ApiSettings(BaseModel):
+    """`[api]`.
+
+    Attributes:
+        host: Loopback unless somebody puts a proxy with TLS before it.
+        connections: To the database, at most.
+        max_body_bytes: Of one request, uploads included.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8010, ge=0, le=65_535)
+    connections: int = Field(default=8, ge=1)
+    max_body_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024)
+
+
+def read_api_settings(settings: Settings) -> ApiSettings:
+    """The section as it is in force.
+
+    Raises:
+        ConfigurationError: A value is not allowed; says which.
+    """
+    try:
+        return ApiSettings(**settings.section("api"))
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"{settings.config_file}: [api] {describe_validation(error)}"
+        ) from None

@@ -1,0 +1,57 @@
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from batch_assets.ops.access import Scope, create_token
+from batch_assets.ops.api.app import build_app
+from batch_assets.postgres.connect import connect
+from batch_assets.settings import load_settings
+from batch_assets_tests.polling import wait_until
+
+
+class Api:
+    """The application on a database of its own, served on loopback."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
+        self.folder = folder
+
+    def build(self, configuration: str = "") -> FastAPI:
+        """The application under a configuration."""
+        (self.folder / "batch_assets.toml").write_text(configuration, encoding="utf-8")
+        environ = {"BATCH_ASSETS_DATABASE_URL": self.url}
+        return build_app(load_settings(environ, working_dir=self.folder), self.url)
+
+    @contextmanager
+    def client(self, app: FastAPI | None = None) -> Iterator[httpx.Client]:
+        """A client of the application, over a real connection."""
+        config = uvicorn.Config(app or self.build(), port=0, log_config=None)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        try:
+            wait_until(lambda: server.started or not thread.is_alive(), "the API to listen")
+            [listening] = server.servers[0].sockets
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            with httpx.Client(base_url=url, trust_env=False) as client:
+                yield client
+        finally:
+            server.should_exit = True
+            thread.join()
+
+    def headers(self, scope: Scope = Scope.READ, name: str = "tester") -> dict[str, str]:
+        """The header of a fresh token."""
+        with connect(self.url, application_name="test") as conn:
+            sent = create_token(conn, f"{name} {scope}", scope)
+        return {"Authorization": f"Bearer {sent}"}
+
+
+@pytest.fixture
+def api(postgres: str, tmp_path: Path) -> Api:
+    return Api(postgres, tmp_path)

@@ -281,7 +281,7 @@ def _is_binary(data: bytes) -> bool:
     sample = data[:_SAMPLE_BYTES]
     controls = sum(sample.count(bytes([code])) for code in (*range(9), *range(14, 27), 28, 29, 30))
     # Old logs have a stray escape or NUL; compressed data has 10 % control bytes.
-    return controls > 0.02 * len(sample)
+    return controls > max(4, 0.02 * len(sample))
 
 
 def _text_format(data: bytes, extension: str) -> DocumentFormat:

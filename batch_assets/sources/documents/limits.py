@@ -35,7 +35,7 @@ class ParseLimits:
     max_sheet_cells: int = 12_000_000
     max_attachments: int = 500
     max_mail_depth: int = 5
-    max_text_characters: int = 200_000_000
+    max_text_characters: int = 50_000_000
 
 
 def check_file_bytes(size_bytes: int, limits: ParseLimits) -> None:

@@ -26,6 +26,7 @@ _VERBATIM = frozenset({"pre", "textarea"})
 _META_WITHIN = 8192
 _META_CHARSET = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([\w:.-]+)", re.IGNORECASE)
 _XML_ENCODING = re.compile(rb"<\?xml[^>]+encoding\s*=\s*[\"']([\w:.-]+)")
+_CONTAINER = re.compile(r"<(?!/?(?:script|style|title|p|br)[\s/>])[^<>]*>", re.IGNORECASE)
 _BLANKS = re.compile("[ \t\n\r\f]+")
 
 
@@ -43,13 +44,33 @@ def parse_web(data: bytes, context: ParseContext) -> Draft:  # noqa: ARG001 - sh
 def html_draft(markup: str) -> Draft:
     """Text of markup that has been decoded already; declared encodings in it are ignored."""
     draft = Draft()
-    parser = etree.HTMLParser(encoding="utf-8", no_network=True, huge_tree=True, recover=True)
-    content = markup.replace("\x00", "").encode("utf-8", "replace")
-    root = etree.fromstring(content, parser) if content.strip() else None
+    root = _parsed(markup.replace("\x00", ""))
     if root is not None:
         _read_head(root, draft)
         _Page(draft).read(root)
     return draft
+
+
+def _parsed(markup: str) -> etree._Element | None:
+    root, is_cut = _parsed_once(markup)
+    if is_cut:
+        # libxml2 stops at a depth of 2,048 and drops the rest; without containers nothing nests.
+        root, _ = _parsed_once(_CONTAINER.sub("\n", markup))
+    return root
+
+
+def _parsed_once(markup: str) -> tuple[etree._Element | None, bool]:
+    """Root element, and whether the parser gave up half-way."""
+    content = markup.encode("utf-8", "replace")
+    if not content.strip():
+        return None, False
+    parser = etree.HTMLParser(encoding="utf-8", no_network=True, huge_tree=True, recover=True)
+    try:
+        root = etree.fromstring(content, parser)
+    except etree.XMLSyntaxError:
+        # Only comments: a page without an element.
+        return None, False
+    return root, any("depth" in entry.message for entry in parser.error_log)
 
 
 def _declared_encoding(data: bytes) -> str:

@@ -21,6 +21,9 @@ POSITION_SCHEMA = pa.schema(
 )
 """Where each row came from: file (relative to the feed's folder) and 1-based line or row."""
 
+SHEET_FIELD = pa.field("sheet", pa.dictionary(pa.int32(), pa.string()), nullable=False)
+"""A third column of positions, of sources whose files have sheets."""
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:
@@ -32,6 +35,7 @@ class Violation:
         observed: The value seen, as text.
         expected: What the rule allows, in words.
         hint: What a person does next.
+        cell: Where a spreadsheet has the value (`C17`); empty for other sources.
     """
 
     rule: str
@@ -39,6 +43,7 @@ class Violation:
     observed: str | None
     expected: str
     hint: str = ""
+    cell: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ class RejectedRow:
         violations: At least one.
         original: The row's values before any parsing.
         window_value: Value of the window column where it could be read, else None.
+        sheet: Sheet of a workbook; empty for other sources.
     """
 
     file: str
@@ -58,6 +64,7 @@ class RejectedRow:
     violations: tuple[Violation, ...]
     original: Original
     window_value: date | None = None
+    sheet: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,8 @@ class SourceBatch:
         read_rows: Rows the reader saw in the source, counted by the reader alone; the core
             checks that rows + rejected + skipped_rows come to the same.
         rows: Typed rows with exactly the content columns of the contract, in its order.
-        positions: One row per row of `rows`, POSITION_SCHEMA.
+        positions: One row per row of `rows`, POSITION_SCHEMA, and SHEET_FIELD where there are
+            sheets.
         rejected: Rows that could not be typed.
         skipped_rows: Rows left out on purpose (another symbol, an unchanged document).
         originals: Gives the original values of rows of this batch by their index in `rows`;
@@ -83,3 +91,9 @@ class SourceBatch:
     rejected: tuple[RejectedRow, ...] = ()
     skipped_rows: int = 0
     resume_after: Mapping[str, int | str] = field(default_factory=dict)
+
+
+def place_of(positions: pa.RecordBatch | pa.Table, index: int) -> tuple[str, str, int]:
+    """File, sheet and row of one row; the sheet is empty where sources have none."""
+    sheet = positions.column("sheet")[index].as_py() if "sheet" in positions.schema.names else ""
+    return positions.column("file")[index].as_py(), sheet, positions.column("row")[index].as_py()

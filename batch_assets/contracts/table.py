@@ -39,6 +39,10 @@ class TableContract:
         history_table: Where former versions of changed and deleted rows go; None keeps none. Has
             the target's columns, and known_from, known_to and superseded_by.
         window_checks: What holds for a window as a whole, checked before it is published.
+        provenance: Columns that say where a row came from. They are written with a row that is new
+            or changed, and never make a row count as changed or as different from its copy.
+        shares_target: Windows have no bounds and bring rows to one table (a window for each file
+            that arrives); a row belongs to the window that wrote it last.
         version: Raised by hand when parsing or rules change in a way that needs a re-load.
     """
 
@@ -51,7 +55,15 @@ class TableContract:
     rules: tuple[RowRule, ...] = ()
     history_table: str | None = None
     window_checks: tuple[WindowCheck, ...] = ()
+    provenance: tuple[str, ...] = ()
+    shares_target: bool = False
     version: str = "1"
+
+    @property
+    def compared_columns(self) -> tuple[str, ...]:
+        """Columns that decide whether two rows with the same key are the same."""
+        left_out = {*self.key, *self.provenance}
+        return tuple(name for name in self.columns.names if name not in left_out)
 
     @property
     def fingerprint(self) -> str:

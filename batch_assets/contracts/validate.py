@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batch_assets.contracts.batch import RejectedRow, SourceBatch, Violation
+from batch_assets.contracts.batch import RejectedRow, SourceBatch, Violation, place_of
 from batch_assets.contracts.decimals import none_broken
 from batch_assets.contracts.rules import RowRule, Severity
 from batch_assets.contracts.table import TableContract
@@ -145,10 +145,12 @@ def _explain(
     indices = pc.indices_nonzero(bad).to_pylist()
     originals = batch.originals(indices)
     window_column = contract.window_column
+    places = [place_of(batch.positions, index) for index in indices]
     return [
         RejectedRow(
-            file=batch.positions.column("file")[index].as_py(),
-            row=batch.positions.column("row")[index].as_py(),
+            file=file,
+            sheet=sheet,
+            row=row,
             violations=tuple(
                 Violation(
                     rule=rule.name,
@@ -163,7 +165,7 @@ def _explain(
             original=original,
             window_value=_value(batch.rows.column(window_column)[index]) if window_column else None,
         )
-        for index, original in zip(indices, originals, strict=True)
+        for index, original, (file, sheet, row) in zip(indices, originals, places, strict=True)
     ]
 
 

@@ -74,12 +74,14 @@ def _original(row: RejectedRow) -> dict[str, str | None]:
 
 
 def _fingerprint(row: RejectedRow, original: dict[str, str | None]) -> str:
-    identity = json.dumps([row.file, row.row, original], sort_keys=True, ensure_ascii=False)
+    place = [row.file, row.sheet, row.row] if row.sheet else [row.file, row.row]
+    identity = json.dumps([*place, original], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _values(row: RejectedRow) -> dict[str, object]:
     original = _original(row)
+    sheet = {"sheet": _clean(row.sheet)} if row.sheet else {}
     return {
         "fingerprint": _fingerprint(row, original),
         "source_file": _clean(row.file),
@@ -87,7 +89,7 @@ def _values(row: RejectedRow) -> dict[str, object]:
         "rule": row.violations[0].rule,
         "violations": Jsonb(
             [
-                {name: _clean(value) for name, value in asdict(violation).items()}
+                {name: _clean(value) for name, value in asdict(violation).items()} | sheet
                 for violation in row.violations
             ]
         ),

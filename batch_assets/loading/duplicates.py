@@ -44,7 +44,7 @@ def sort_by_key(rows: pa.RecordBatch, contract: TableContract) -> KeyedRows:
     same_key = _equals_previous(ordered, key)
     if not same_key.any():
         return KeyedRows(ordered, 0, ())
-    same_row = _equals_previous(ordered, ordered.schema.names)
+    same_row = _equals_previous(ordered, [*key, *contract.compared_columns])
     group = np.cumsum(~np.concatenate([[False], same_key]))
     disagreeing = np.unique(group[1:][same_key & ~same_row])
     in_conflict = np.isin(group, disagreeing)

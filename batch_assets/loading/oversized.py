@@ -32,7 +32,7 @@ from batch_assets.loading.prepare import (
     belonging_rules,
     check_window_limits,
 )
-from batch_assets.loading.publish import check_target, merge_staged
+from batch_assets.loading.publish import check_target, lock_shared, merge_staged
 from batch_assets.loading.report import (
     QUOTED_REJECTS,
     LoadReport,
@@ -192,6 +192,7 @@ class OversizedLoad:
             progress.broken,
             self.publisher.options.reject_limit,
         )
+        lock_shared(self.conn, target)
         before = count_windows(self.conn, target.parts, [window])[window.key]
         merged = merge_staged(
             self.conn,

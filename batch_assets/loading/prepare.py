@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batch_assets.contracts.batch import RejectedRow, SourceBatch, Violation
+from batch_assets.contracts.batch import RejectedRow, SourceBatch, Violation, place_of
 from batch_assets.contracts.rules import RowRule, fails_window
 from batch_assets.contracts.table import Scope, TableContract, Window
 from batch_assets.contracts.validate import ValidatedBatch, validate_batch
@@ -221,7 +221,7 @@ def _finish(
     return PreparedWindow(
         source=source,
         rows=keyed.rows,
-        content_hash=hash_rows(keyed.rows),
+        content_hash=hash_rows(keyed.rows, left_out=contract.provenance),
         read=tally.read,
         duplicate=keyed.duplicate_count,
         skipped=tally.skipped,
@@ -321,10 +321,12 @@ def conflict_rejects(
     rejects = []
     for index in conflicting:
         values = {name: _text(rows.column(name)[index].as_py()) for name in rows.schema.names}
+        file, sheet, row = place_of(positions, index)
         rejects.append(
             RejectedRow(
-                file=positions.column("file")[index].as_py(),
-                row=positions.column("row")[index].as_py(),
+                file=file,
+                sheet=sheet,
+                row=row,
                 violations=(
                     Violation(
                         rule="conflicting_duplicate_key",

@@ -115,6 +115,7 @@ def publish_windows(
         WindowRuleBroken: A window check forbids it; the caller rolls back.
     """
     keys = [item.window for item in windows]
+    lock_shared(conn, target)
     before = count_windows(conn, target.parts, keys)
     # Rows that come to an empty window are new; asking what it held would be a trip for nothing.
     are_new = all(item.rows.num_rows and not before[item.window.key] for item in windows)
@@ -149,6 +150,17 @@ def publish_windows(
     doubtful = {k: before[k] for k in results if k not in after and known[k].state == _PARTIAL}
     findings = find_incomplete(conn, context, {**after, **doubtful})
     return {key: replace(item, finding=findings.get(key)) for key, item in results.items()}
+
+
+def lock_shared(conn: psycopg.Connection, target: Target) -> None:
+    """Let one writer at a time write windows that share the whole table.
+
+    Their leases have different names, but they count and merge the same rows. Readers go on.
+    """
+    if target.contract.shares_target:
+        conn.execute(
+            sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(target.parts.target)
+        )
 
 
 def _is_same_content(
@@ -309,10 +321,11 @@ class _MergeSql:
     def of(cls, target: Target, staging: sql.Composable) -> "_MergeSql":
         contract = target.contract
         values = [name for name in contract.columns.names if name not in contract.key]
+        compared = contract.compared_columns
         is_same: sql.Composable = sql.SQL("TRUE")
-        if values and contract.disposition is not Disposition.APPEND:
+        if compared and contract.disposition is not Disposition.APPEND:
             is_same = sql.SQL("ROW({}) IS NOT DISTINCT FROM ROW({})").format(
-                prefixed("s", values), prefixed("t", values)
+                prefixed("s", compared), prefixed("t", compared)
             )
         assignments: list[sql.Composable] = [
             sql.SQL("{0} = s.{0}").format(sql.Identifier(name)) for name in (*values, "load_id")
@@ -331,7 +344,7 @@ class _MergeSql:
             "staged_columns": prefixed("s", written),
             "staged_key": prefixed("s", contract.key),
         }
-        return cls(target, parts, bool(values))
+        return cls(target, parts, bool(compared))
 
     def read(self, name: str) -> sql.Composed:
         return self.target.parts.read(name, **self.parts)

@@ -25,8 +25,9 @@ from batch_assets.postgres.sql_files import read_query
 
 _PLACE_FIELDS = (
     pa.field("chunk_no", pa.int32()),
-    pa.field("source_file", pa.string()),
-    pa.field("row_number", pa.int64()),
+    pa.field("place_file", pa.string()),
+    pa.field("place_sheet", pa.string()),
+    pa.field("place_row", pa.int64()),
 )
 
 # Conflicting rows are read and written in pieces: a source may consist of nothing else.
@@ -64,8 +65,8 @@ class StagingTable:
         self.drop(conn)
         conn.execute(
             sql.SQL(
-                "CREATE TABLE {} AS SELECT {}, 0::integer AS chunk_no, ''::text AS source_file, "
-                "0::bigint AS row_number FROM {} WITH NO DATA"
+                "CREATE TABLE {} AS SELECT {}, 0::integer AS chunk_no, ''::text AS place_file, "
+                "''::text AS place_sheet, 0::bigint AS place_row FROM {} WITH NO DATA"
             ).format(
                 self.name,
                 column_list(self.target.contract.columns.names),
@@ -101,6 +102,9 @@ class StagingTable:
         places = [
             pa.repeat(pa.scalar(chunk_no, pa.int32()), rows.num_rows),
             positions.column("file").cast(pa.string()),
+            positions.column("sheet").cast(pa.string())
+            if "sheet" in positions.schema.names
+            else pa.repeat(pa.scalar(""), rows.num_rows),
             positions.column("row"),
         ]
         return pa.RecordBatch.from_arrays([*rows.columns, *places], schema=self.schema)
@@ -146,7 +150,7 @@ class StagingTable:
 
     def _read(self, name: str) -> sql.Composed:
         contract = self.target.contract
-        values = [column for column in contract.columns.names if column not in contract.key]
+        values = contract.compared_columns
         return read_query(name).format(
             staging=self.name,
             key=column_list(contract.key),
@@ -158,13 +162,14 @@ class StagingTable:
             ),
         )
 
-    def _conflict(self, file: str, row_number: int, *cells: object) -> RejectedRow:
+    def _conflict(self, file: str, sheet: str, row_number: int, *cells: object) -> RejectedRow:
         contract = self.target.contract
         values = dict(zip(contract.columns.names, cells, strict=True))
         original = {name: None if cell is None else str(cell) for name, cell in values.items()}
         window_value = values.get(contract.window_column) if contract.window_column else None
         return RejectedRow(
             file=file,
+            sheet=sheet,
             row=row_number,
             violations=(
                 Violation(

@@ -2,7 +2,7 @@
 WITH ranked AS (
     SELECT s.ctid AS row_id,
            t.is_conflict,
-           row_number() OVER (PARTITION BY {staged_key} ORDER BY s.chunk_no, s.row_number) AS copy_no
+           row_number() OVER (PARTITION BY {staged_key} ORDER BY s.chunk_no, s.place_row) AS copy_no
     FROM {staging} AS s
     JOIN repeated_keys AS t ON {key_match}
 ), removed AS (

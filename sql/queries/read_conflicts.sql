@@ -1,5 +1,5 @@
-SELECT s.source_file, s.row_number, {staged_columns}
+SELECT s.place_file, s.place_sheet, s.place_row, {staged_columns}
 FROM {staging} AS s
 JOIN repeated_keys AS t ON {key_match}
 WHERE t.is_conflict
-ORDER BY s.chunk_no, s.row_number
+ORDER BY s.chunk_no, s.place_row

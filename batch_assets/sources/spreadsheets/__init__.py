@@ -1,0 +1,1 @@
+"""Workbooks and delimited exports of business users, as typed Arrow batches."""

@@ -6,31 +6,33 @@ A template that replaces has one window for a day, with the rows of all its file
 one window for each file of a day, so that a bad file fails alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from batch_assets.contracts.table import Scope, Window
+from batch_assets.contracts.table import Scope, TableContract
+from batch_assets.ingest.spreadsheet_deliveries import (
+    Delivery,
+    DeliveryReader,
+    Submit,
+    find_deliveries,
+)
 from batch_assets.loading.leases import Connector
 from batch_assets.loading.load import load_windows
-from batch_assets.loading.loads import Outcome
+from batch_assets.loading.loads import LoadContext
 from batch_assets.loading.options import LoadOptions
-from batch_assets.loading.prepare import RejectLimit, WindowSource
+from batch_assets.loading.prepare import RejectLimit
 from batch_assets.loading.report import LoadReport
 from batch_assets.loading.target_table import ensure_table
+from batch_assets.loading.windows import read_windows
+from batch_assets.postgres.connect import translating_errors
 from batch_assets.settings import LoadingSettings
 from batch_assets.sources.spreadsheets.contract import template_contract
-from batch_assets.sources.spreadsheets.spool import (
-    ReadRequest,
-    ReadResult,
-)
+from batch_assets.sources.spreadsheets.header import name_columns
+from batch_assets.sources.spreadsheets.spool import ReadRequest
 from batch_assets.sources.spreadsheets.template import ContractMode, SpreadsheetTemplate
-
-Submit = Callable[[ReadRequest], "Future[ReadResult]"]
-"""Has a file read in a worker process; ends with what was found, or why the worker did not end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +50,6 @@ class FileReport:
     files: tuple[str, ...]
     message: str = ""
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class _Delivery:
-    """The files of one window, and their way through the workers."""
-
-    window: Window
-    files: tuple[tuple[Path, str], ...]
-    sha256: str
-    requests: list[ReadRequest] = field(default_factory=list)
-    futures: list["Future[ReadResult]"] = field(default_factory=list)
-    results: list[ReadResult] = field(default_factory=list)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(path.name for path, _ in self.files)
 
 
 def options_of(
@@ -117,17 +103,55 @@ def load_workbook_files(
         SchemaMismatch: The table is not as the template says; nothing was read.
         DatabaseUnavailable: The database failed; windows reported before are committed.
     """
-    extra = _extra_columns(template, files)
+    extra = _extra_columns(template, files, submit, day)
     contract = template_contract(template, extra)
     ensure_table(connect, contract, may_add_columns=template.contract is ContractMode.EVOLVE)
-    deliveries = {item.window.key: item for item in _deliveries(template, files, day)}
     with TemporaryDirectory(dir=spool_dir, prefix="spreadsheets-") as folder:
-        reader = _Reader(template, day, submit, Path(folder), extra)
-        known = _recognised(connect, contract, deliveries, options)
+        reader = DeliveryReader(template, day, submit, Path(folder), extra)
+        deliveries = {item.window.key: item for item in find_deliveries(template, files, day)}
+        read_ahead = _not_known(connect, contract, deliveries.values(), force=options.force)
+        items = reader.sources(deliveries.values(), read_ahead)
+        for report in load_windows(connect, contract, Scope(), items, options):
+            delivery = deliveries[report.window.key]
+            yield FileReport(
+                load=report,
+                files=delivery.names,
+                message=str(report.error) if report.error else report.message,
+                warnings=reader.warnings_of(delivery),
+            )
+            reader.drop(delivery)
 
-        def items() -> Iterator[WindowSource | Outcome]:
-            yield from known.values()
-            yield from reader.sources([d for k, d in deliveries.items() if k not in known])
 
-        for report in load_windows(connect, contract, Scope(), items(), options):
-            yield _describe(report, deliveries[report.window.key])
+def _not_known(
+    connect: Connector, contract: TableContract, deliveries: Iterable[Delivery], *, force: bool
+) -> set[str]:
+    """Windows whose files are surely read, so that workers may begin before they are wanted."""
+    found = {item.window.key: item for item in deliveries}
+    if force:
+        return set(found)
+    with translating_errors(), connect() as conn:
+        known = read_windows(
+            conn, LoadContext(contract, Scope()), [item.window for item in found.values()]
+        )
+    return {
+        key
+        for key, item in found.items()
+        if key not in known
+        or known[key].source_hash != item.sha256
+        or known[key].contract_version != contract.fingerprint
+    }
+
+
+def _extra_columns(
+    template: SpreadsheetTemplate, files: Sequence[Path], submit: Submit, day: date
+) -> dict[str, str]:
+    """Text columns for headers that the template does not name, by name; for evolve alone."""
+    if template.contract is not ContractMode.EVOLVE:
+        return {}
+    futures = [
+        submit(ReadRequest(path, path.name, "", template, day, spool=None)) for path in files
+    ]
+    headers = dict.fromkeys(
+        header for future in futures for header in future.result().unknown_headers
+    )
+    return name_columns(headers, {column.name for column in template.columns})

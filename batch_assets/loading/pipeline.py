@@ -144,10 +144,13 @@ def recognise_sources(
     ]
     counts = count_windows(conn, target.parts, [source.window for source in candidates])
     version = context.contract.fingerprint
+    shares_target = context.contract.shares_target
     unchanged = [
         source
         for source in candidates
-        if known[source.window.key].is_as_published(version, counts[source.window.key])
+        if known[source.window.key].is_as_published(
+            version, counts[source.window.key], shares_target=shares_target
+        )
     ]
     # What a partial window lacks may be known to be right by now, and nothing was read for it.
     doubtful = {

@@ -114,8 +114,28 @@ def publish_windows(
         LedgerImbalance: The server's counts do not add up; the caller rolls back.
         WindowRuleBroken: A window check forbids it; the caller rolls back.
     """
-    keys = [item.window for item in windows]
+    if not target.contract.shares_target:
+        return _publish_together(conn, context, target, windows, load_ids, force=force)
     lock_shared(conn, target)
+    results: dict[str, Published] = {}
+    for item in windows:
+        # One after the other: each counts the same rows, and a later file may change an earlier's.
+        results |= _publish_together(conn, context, target, [item], load_ids, force=force)
+        empty_temporary_staging(conn)
+    return results
+
+
+def _publish_together(
+    conn: psycopg.Connection,
+    context: LoadContext,
+    target: Target,
+    windows: Sequence[PreparedWindow],
+    load_ids: Mapping[str, int],
+    *,
+    force: bool,
+) -> dict[str, Published]:
+    """Publish windows that have no row in common."""
+    keys = [item.window for item in windows]
     before = count_windows(conn, target.parts, keys)
     # Rows that come to an empty window are new; asking what it held would be a trip for nothing.
     are_new = all(item.rows.num_rows and not before[item.window.key] for item in windows)
@@ -250,6 +270,12 @@ def create_temporary_staging(conn: psycopg.Connection, target: Target) -> None:
             "AS SELECT {} FROM {} WITH NO DATA"
         ).format(column_list(target.copy_schema.names), target.parts.target)
     )
+
+
+def empty_temporary_staging(conn: psycopg.Connection) -> None:
+    """Make room for another window in the same transaction."""
+    if conn.execute("SELECT to_regclass('pg_temp.batch_assets_staging')").fetchone() != (None,):
+        conn.execute("TRUNCATE pg_temp.batch_assets_staging")
 
 
 def forbid_nested_loops(conn: psycopg.Connection) -> None:

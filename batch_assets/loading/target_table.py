@@ -85,12 +85,12 @@ def type_name(arrow_type: pa.DataType) -> str:
 
 def _type_of(field: pa.Field) -> sql.SQL:
     # From a closed list and two integers; no text of a user is in it.
-    return sql.SQL(type_name(field.type))  # type: ignore[arg-type]
+    return sql.SQL(type_name(field.type))
 
 
 def _create(conn: psycopg.Connection, contract: TableContract) -> None:
     schema, _, table = contract.target.partition(".")
-    columns = [
+    columns: list[sql.Composable] = [
         sql.SQL("{} {}{}").format(
             sql.Identifier(field.name),
             _type_of(field),

@@ -37,18 +37,18 @@ class KnownWindow:
     rejected: int
     skipped: int
 
-    def is_as_published(self, contract_version: str, target_rows: int) -> bool:
+    def is_as_published(
+        self, contract_version: str, target_rows: int, *, shares_target: bool = False
+    ) -> bool:
         """Whether contract, version and row count are what they were at the last publish.
 
         Args:
             target_rows: Rows the window has in the target now; a difference means that somebody
                 else changed it.
+            shares_target: Other windows bring rows to the same table: it has no fewer than then.
         """
-        return (
-            self.is_current
-            and self.contract_version == contract_version
-            and self.row_count == target_rows
-        )
+        has_rows = target_rows >= self.row_count if shares_target else target_rows == self.row_count
+        return self.is_current and self.contract_version == contract_version and has_rows
 
     def repeated_ledger(self) -> Ledger:
         """The ledger of reading the same source again: what was stored is unchanged now."""

@@ -4,6 +4,7 @@ Nothing is guessed and nothing is lost: what a cell cannot mean is refused with 
 """
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -109,8 +110,7 @@ def _plain_numbers(texts: pa.Array, cells: CellColumn) -> pa.Array:
     exponents = pc.match_substring_regex(chosen, "[eE]")
     if pc.any(exponents).as_py():
         plain = [
-            f"{numbers.Decimal(text):f}" if "e" in text.lower() else text
-            for text in chosen.to_pylist()
+            f"{Decimal(text):f}" if "e" in text.lower() else text for text in chosen.to_pylist()
         ]
         chosen = pa.array(plain, pa.string())
     if cells.pads is not None:

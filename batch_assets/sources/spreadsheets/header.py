@@ -2,17 +2,24 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from batch_assets.errors import UnreadableSource
 from batch_assets.sources.spreadsheets.cells import column_letters
-from batch_assets.sources.spreadsheets.template import ColumnTemplate, SpreadsheetTemplate
+from batch_assets.sources.spreadsheets.template import (
+    RESERVED,
+    ColumnTemplate,
+    SpreadsheetTemplate,
+)
 
 # Titles, addresses and filters stand above a table; 60 lines of them are more than was ever seen.
 SEARCH_ROWS = 60
 _BLANKS = re.compile(r"[\s\u200b\ufeff]+")
 _BRACKETS = re.compile(r"[(\[【](?P<inside>[^()\[\]【】]*)[)\]】]$")
+
+_SLUG_BYTES = 55  # room for a number within the 63 bytes of a name
 
 Line = tuple[int, Mapping[int, str]]
 """A row: its 1-based number, and the texts of its cells by 0-based column."""
@@ -82,12 +89,12 @@ def find_header(lines: Sequence[Line], template: SpreadsheetTemplate, place: str
 
 def _candidates(lines: Sequence[Line]) -> list[tuple[dict[int, tuple[str, ...]], int, int]]:
     """Names of each column with their variants, the full one first; single lines first."""
-    single = [
+    single: list[tuple[dict[int, tuple[str, ...]], int, int]] = [
         ({place: (text,) for place, text in texts.items()}, row, row)
         for row, texts in lines[:SEARCH_ROWS]
     ]
     pairs = []
-    for (row, top), (next_row, below) in zip(lines, lines[1:SEARCH_ROWS], strict=False):
+    for (row, top), (next_row, below) in pairwise(lines[:SEARCH_ROWS]):
         if next_row == row + 1:
             pairs.append((_joined(top, below), row, next_row))
     return single + pairs
@@ -183,3 +190,22 @@ def _refuse_repeated(header: Header, template: SpreadsheetTemplate, place: str) 
 
 def _listed(columns: Sequence[ColumnTemplate]) -> str:
     return "; ".join(f"{column.name} ({' or '.join(column.headers)})" for column in columns)
+
+
+def name_columns(headers: Iterable[str], taken: Collection[str]) -> dict[str, str]:
+    """Names of columns for headers: small letters of any language, digits and `_`.
+
+    Returns:
+        Headers by column name; a name that is taken gets a number behind it.
+    """
+    named: dict[str, str] = {}
+    for header in headers:
+        slug = re.sub(r"\W+", "_", unicodedata.normalize("NFKC", header).casefold()).strip("_")
+        slug = slug.encode()[:_SLUG_BYTES].decode("utf-8", "ignore") or "column"
+        slug = f"c_{slug}" if slug[0].isdigit() else slug
+        name, number = slug, 1
+        while name in named or name in taken or name in RESERVED:
+            number += 1
+            name = f"{slug}_{number}"
+        named[name] = header
+    return named

@@ -32,6 +32,8 @@ class Refusal(StrEnum):
     TOO_LARGE = "too_large"
     UNSUPPORTED = "unsupported_format"
     CORRUPT = "corrupt_file"
+    CHANGED = "changed_file"
+    NOT_AS_TEMPLATE = "not_as_template"
 
 
 class FileRefused(UnreadableSource):

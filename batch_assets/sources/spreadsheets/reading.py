@@ -49,6 +49,18 @@ class Reading:
             UnreadableSource: The file cannot be read, no sheet or header is the template's, or it
                 has columns that the template refuses.
         """
+        yield from self._sheets(with_rows=True)
+
+    def find_headers(self) -> None:
+        """Read each sheet as far as its header.
+
+        Raises:
+            UnreadableSource: As `rows` does.
+        """
+        for _ in self._sheets(with_rows=False):
+            raise AssertionError("no rows were asked for")
+
+    def _sheets(self, *, with_rows: bool) -> Iterator[JudgedRows]:
         seen: list[str] = []
         failures: list[UnreadableSource] = []
         for sheet in open_sheets(self.path, self.arrival.file, self._options()):
@@ -56,9 +68,12 @@ class Reading:
             if not self.template.takes_sheet(sheet.name, len(seen)):
                 continue
             try:
-                yield from self._read_sheet(sheet.name, sheet.blocks)
+                head = self._find_header(sheet.name, sheet.blocks)
             except HeaderMissing as error:
                 failures.append(error)
+                continue
+            if with_rows:
+                yield from self._read_rows(sheet.name, chain(head, sheet.blocks))
         self._check_sheets(seen, failures)
 
     def _options(self) -> ReadOptions:
@@ -81,7 +96,8 @@ class Reading:
         # With several sheets wanted, one without the table is no failure, but worth a word.
         self.warnings.extend(str(failure) for failure in failures)
 
-    def _read_sheet(self, name: str, blocks: Iterator[SheetBlock]) -> Iterator[JudgedRows]:
+    def _find_header(self, name: str, blocks: Iterator[SheetBlock]) -> list[SheetBlock]:
+        """Remember the header of a sheet; returns the blocks that were read for it."""
         place = f"{self.arrival.file}, sheet {name!r}" if name else self.arrival.file
         head: list[SheetBlock] = []
         lines: list[Line] = []
@@ -96,8 +112,12 @@ class Reading:
             raise HeaderMissing(str(error)) from None
         self._check_columns(header, place)
         self.headers[name] = header
+        return head
+
+    def _read_rows(self, name: str, blocks: Iterator[SheetBlock]) -> Iterator[JudgedRows]:
+        header = self.headers[name]
         judge = Judge(self.template, header, self.arrival)
-        for block in chain(head, blocks):
+        for block in blocks:
             data, read_rows, is_over = self._data_of(block, header)
             self._rows += read_rows
             if self._rows > self.template.max_rows:

@@ -4,7 +4,7 @@ calamine gives error cells as empty ones and holds a whole sheet; callers add wh
 check the extent first.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def read_with_calamine(
 
 
 def _rows(
-    rows: list[list[object]], errors: Overlay
+    rows: Sequence[Sequence[object]], errors: Overlay
 ) -> Iterator[tuple[int, bool, list[PythonCell]]]:
     by_row: dict[int, dict[int, str]] = {}
     for (row, column), name in errors.items():

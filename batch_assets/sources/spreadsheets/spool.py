@@ -29,7 +29,7 @@ from batch_assets.sources.spreadsheets.contract import template_contract
 from batch_assets.sources.spreadsheets.judge import Arrival, JudgedRows
 from batch_assets.sources.spreadsheets.preflight import FileRefused, Refusal
 from batch_assets.sources.spreadsheets.reading import Reading
-from batch_assets.sources.spreadsheets.template import SpreadsheetTemplate
+from batch_assets.sources.spreadsheets.template import ContractMode, SpreadsheetTemplate
 
 _POSITIONS = POSITION_SCHEMA.append(SHEET_FIELD)
 _HASH_BYTES = 1024 * 1024
@@ -45,7 +45,7 @@ class ReadRequest:
         sha256: Its content when it was found; another content is refused.
         template: How it is read.
         day: Partition of its rows.
-        spool: Where the rows go; the folder exists.
+        spool: Where the rows go, in a folder that exists; None only looks at the headers.
         extra: Columns added for unknown headers, by name (evolve).
     """
 
@@ -54,7 +54,7 @@ class ReadRequest:
     sha256: str
     template: SpreadsheetTemplate
     day: date
-    spool: Path
+    spool: Path | None
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -70,6 +70,7 @@ class ReadResult:
         rejected_rows: Those that are not loaded.
         hidden_rows: Those that are hidden in the file.
         rules: Rejected rows by the rule that names the reason.
+        unknown_headers: Headers that the template does not name.
     """
 
     error: str = ""
@@ -79,6 +80,7 @@ class ReadResult:
     rejected_rows: int = 0
     hidden_rows: int = 0
     rules: Mapping[str, int] = field(default_factory=dict)
+    unknown_headers: tuple[str, ...] = ()
 
 
 def hash_file(path: Path) -> str:
@@ -93,17 +95,19 @@ def hash_file(path: Path) -> str:
 def read_to_spool(request: ReadRequest) -> ReadResult:
     """Read a file into its spool; what is wrong with the file is part of the answer."""
     try:
+        if request.spool is None:
+            return _look(request)
         if hash_file(request.path) != request.sha256:
             return ReadResult(
                 error=f"{request.file}: changed after it was found; it may still be being "
                 "written; it is read again with the next run",
-                refusal=Refusal.INCOMPLETE,
+                refusal=Refusal.CHANGED,
             )
-        return _write(request)
+        return _write(request, request.spool)
     except FileRefused as error:
         return ReadResult(error=str(error), refusal=error.refusal)
     except UnreadableSource as error:
-        return ReadResult(error=str(error), refusal="not_as_template")
+        return ReadResult(error=str(error), refusal=Refusal.NOT_AS_TEMPLATE)
     except OSError as error:
         return ReadResult(
             error=f"{request.file}: cannot be read ({error}); check the file and the disk",
@@ -111,13 +115,22 @@ def read_to_spool(request: ReadRequest) -> ReadResult:
         )
 
 
-def _write(request: ReadRequest) -> ReadResult:
+def _look(request: ReadRequest) -> ReadResult:
+    """The headers that the template does not name; a file that fails is refused when it is read."""
+    discarding = request.template.model_copy(update={"contract": ContractMode.DISCARD})
+    reading = Reading(request.path, discarding, Arrival(request.file, request.day, {}))
+    reading.find_headers()
+    unknown = [name for header in reading.headers.values() for name in header.unknown().values()]
+    return ReadResult(unknown_headers=tuple(dict.fromkeys(unknown)))
+
+
+def _write(request: ReadRequest, spool: Path) -> ReadResult:
     arrival = Arrival(request.file, request.day, request.extra)
     reading = Reading(request.path, request.template, arrival)
     contract = template_contract(request.template, request.extra)
     read = rejected = 0
     rules: Counter[str] = Counter()
-    with pa.OSFile(str(request.spool), "wb") as sink, ipc.new_stream(sink, contract.columns) as out:
+    with pa.OSFile(str(spool), "wb") as sink, ipc.new_stream(sink, contract.columns) as out:
         for judged in reading.rows():
             out.write_batch(judged.rows, custom_metadata={"fate": _fate_text(judged)})
             read += judged.read_rows

@@ -26,7 +26,7 @@ from batch_assets.sources.spreadsheets.column_types import ColumnType, TypeName
 PROVENANCE = ("arrival_date", "source_file", "source_sheet", "source_row")
 """Columns that every target table has besides the template's: where a row came from."""
 
-_RESERVED = frozenset((*PROVENANCE, "load_id", "revision"))
+RESERVED = frozenset((*PROVENANCE, "load_id", "revision"))
 # Quoted everywhere; letters of any language, so that a Chinese header can name its column.
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _MAX_IDENTIFIER_BYTES = 63  # NAMEDATALEN - 1
@@ -98,7 +98,7 @@ class ColumnTemplate(BaseModel):
     @field_validator("name")
     @classmethod
     def _name_is_free(cls, value: str) -> str:
-        if value in _RESERVED:
+        if value in RESERVED:
             raise ValueError(f"{value!r} is filled by the load itself, choose another name")
         return check_identifier(value)
 

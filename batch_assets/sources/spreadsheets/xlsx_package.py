@@ -68,7 +68,7 @@ def open_package(archive: zipfile.ZipFile, file: str) -> Package:
             f"{file}: the workbook has no sheet, expected at least one; open it in a spreadsheet "
             "program and save it again"
         )
-    by_kind = {kind: part for kind, part in relations.values()}
+    by_kind = dict(relations.values())
     is_date, pads = _styles(archive, by_kind.get("styles"))
     workbook = Workbook(
         strings=_shared_strings(archive, by_kind.get("sharedStrings")),

@@ -71,9 +71,10 @@ class _Tags:
 
     def named(self, name: str) -> np.ndarray:
         """Which tags open an element with a name of one letter."""
-        return (self.second == ord(name)) & (
+        named: np.ndarray = (self.second == ord(name)) & (
             (self.third == ord(" ")) | (self.third == _GT) | (self.third == ord("/"))
         )
+        return named
 
 
 @dataclass(frozen=True, slots=True)

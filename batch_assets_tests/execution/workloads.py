@@ -22,6 +22,14 @@ def pid(_: object = None) -> int:
     return os.getpid()
 
 
+def parent(_: object = None) -> int:
+    return os.getppid()
+
+
+def echo(value: object) -> object:
+    return value
+
+
 def text_of(length: int) -> str:
     return "x" * length
 
@@ -46,6 +54,10 @@ def kill_oneself(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
+def kill_group(_: object = None) -> None:
+    os.kill(0, signal.SIGKILL)
+
+
 def read_nowhere(_: object = None) -> None:
     ctypes.string_at(0)
 
@@ -62,14 +74,17 @@ def hang(_: object = None) -> NoReturn:
         pass
 
 
-def hang_in_c(started: str) -> None:
+def hang_in_c(_: object = None) -> None:
     """Hold the interpreter's lock in C for ever: no handler of a signal can run."""
-    Path(started).touch()
     ctypes.PyDLL(None).pause()
 
 
 def take_memory(size_bytes: int) -> int:
     return len(bytearray(size_bytes))
+
+
+def fill_memory(size_bytes: int) -> int:
+    return len(b"x" * size_bytes)
 
 
 def abort_like_rust(size_bytes: int) -> None:
@@ -119,6 +134,12 @@ def fork_and_hang(pid_file: str) -> None:
     hang()
 
 
+def fork_and_wait(pid_file: str) -> None:
+    child = subprocess.Popen(["sleep", "600"])
+    write_whole(pid_file, str(child.pid))
+    child.wait()
+
+
 def leave_a_child(pid_file: str) -> str:
     child = subprocess.Popen(["sleep", "600"])
     write_whole(pid_file, str(child.pid))
@@ -128,8 +149,8 @@ def leave_a_child(pid_file: str) -> str:
 def leave_a_daemon(pid_file: str) -> str:
     """A process in a session of its own whose parent is gone: a killed group does not hold it."""
     code = (
-        "import subprocess, sys; p = subprocess.Popen(['sleep', '600'], start_new_session=True); "
-        "print(p.pid)"
+        "import subprocess as s; n = s.DEVNULL; "
+        "print(s.Popen(['sleep', '600'], stdout=n, stderr=n, start_new_session=True).pid)"
     )
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, check=True)
     write_whole(pid_file, done.stdout.decode().strip())

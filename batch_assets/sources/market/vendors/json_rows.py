@@ -58,7 +58,8 @@ def take_rows(body: bytes, member: str) -> tuple[bytes, TextRows] | None:
     found = _opening(member).search(body)
     if found is None:
         return None
-    end = body.find(b"]]", found.end())
+    # The last ones: brackets after the rows are found within them below.
+    end = body.rfind(b"]]", found.end())
     if end < 0:
         return None
     section = body[found.end() : end]
@@ -86,20 +87,17 @@ def _parse(section: bytes) -> pa.Table | None:
         return None
     first, _, _ = text.partition(b"\n")
     cells = first.split(b",")
-    row_count = text.count(b"\n") + 1
-    if is_spaced and not _is_evenly_spaced(section, squeezed, row_count * len(cells) - 1):
+    row_count = (len(squeezed) - len(text)) // 2 + 1
+    separators = row_count * len(cells) - 1
+    blanks = len(section) - len(squeezed)
+    if is_spaced and not blanks == separators == section.count(b", "):
         return None
     table = _read(text, len(cells))
     if table is None or table.num_rows != row_count:
         return None
     is_text = [cell.startswith(b'"') for cell in cells]
-    return table if _accounts_for(text, table, is_text) else None
-
-
-def _is_evenly_spaced(section: bytes, squeezed: bytes, separators: int) -> bool:
-    """Whether a blank follows each separator, and no text has a blank or a comma."""
-    blanks = len(section) - len(squeezed)
-    return blanks == separators == section.count(b", ") == squeezed.count(b",")
+    is_whole = _accounts_for(len(text), table, is_text, may_hold_commas=not is_spaced)
+    return table if is_whole else None
 
 
 def _read(text: bytes, width: int) -> pa.Table | None:
@@ -124,21 +122,22 @@ def _read(text: bytes, width: int) -> pa.Table | None:
         return None
 
 
-def _accounts_for(text: bytes, table: pa.Table, is_text: list[bool]) -> bool:
+def _accounts_for(
+    text_bytes: int, table: pa.Table, is_text: list[bool], *, may_hold_commas: bool
+) -> bool:
     """Whether every byte is part of a cell, a quote around a text, a comma, a break or a null."""
-    separators = table.num_rows * len(is_text) - 1
-    quotes = cell_bytes = nulls = 0
+    counted = table.num_rows * len(is_text) - 1
     for column, has_quotes in zip(table.columns, is_text, strict=True):
         cells = column.combine_chunks()
-        nulls += cells.null_count
         content = content_of(cells)
-        cell_bytes += len(content)
+        counted += len(content) + cells.null_count * len(_NULL)
         if has_quotes:
-            quotes += 2 * (len(cells) - cells.null_count)
+            counted += 2 * (len(cells) - cells.null_count)
+            if b'"' in content or (b"," in content and not may_hold_commas):
+                return False
         elif content.translate(None, _OF_NUMBERS) or pc.min(pc.binary_length(cells)).as_py() == 0:
             return False
-    counted = cell_bytes + quotes + separators + nulls * len(_NULL)
-    return text.count(b'"') == quotes and len(text) == counted
+    return bool(counted == text_bytes)
 
 
 def content_of(texts: pa.StringArray) -> bytes:

@@ -50,6 +50,9 @@ def inside_folder(path: Path, folder: Path) -> str:
         UnreadableSource: The path leads out of the folder.
     """
     name = path.relative_to(folder).as_posix()
+    if path.parent == folder and not path.is_symlink():
+        # The usual case for the price of one look at the file; resolving takes one a folder.
+        return name
     resolved, root = path.resolve(), folder.resolve()
     if not resolved.is_relative_to(root):
         raise UnreadableSource(

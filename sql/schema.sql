@@ -4,11 +4,220 @@
 -- Functions may name views, which come after them.
 SET check_function_bodies = off;
 
+CREATE SCHEMA documents;
 CREATE SCHEMA market;
 CREATE SCHEMA ops;
 CREATE SCHEMA staging;
 
+CREATE SEQUENCE documents.document_ids AS bigint INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1;
+CREATE OR REPLACE FUNCTION documents.search(query text, max_hits integer DEFAULT 20, only_source text DEFAULT NULL::text)
+ RETURNS TABLE(document_id bigint, source text, path text, title text, ordinal integer, segment_kind text, segment_from integer, segment_to integer, start_offset integer, end_offset integer, rank real, text text)
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+    SELECT
+        d.document_id,
+        d.source,
+        d.path,
+        d.title,
+        c.ordinal,
+        c.segment_kind,
+        c.segment_from,
+        c.segment_to,
+        c.start_offset,
+        c.end_offset,
+        -- 1: a long piece is not better for being long.
+        ts_rank_cd(c.search_vector, documents.search_query(query), 1) AS rank,
+        c.text
+    FROM documents.chunks AS c
+    JOIN documents.documents AS d ON d.document_id = c.document_id
+    WHERE c.search_vector @@ documents.search_query(query)
+      AND d.is_current
+      AND d.deleted_at IS NULL
+      AND (only_source IS NULL OR d.source = only_source)
+    ORDER BY rank DESC, d.document_id, c.ordinal
+    LIMIT max_hits
+$function$;
+CREATE OR REPLACE FUNCTION documents.search_query(query text)
+ RETURNS tsquery
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE STRICT
+AS $function$
+DECLARE
+    unspaced CONSTANT text := '[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]';
+    part text[];
+    pieces text[];
+    piece text;
+    word text;
+    words text[];
+    lexeme tsquery;
+    phrase tsquery;
+    distance integer;
+    result tsquery;
+BEGIN
+    FOR part IN SELECT regexp_matches(normalize(query, NFKC), '(-?)(?:"([^"]*)"?|([^\s"]+))', 'g') LOOP
+        -- Punctuation between characters without spaces ends a sentence, not a word: both sides
+        -- have to be there, and need not touch.
+        pieces := CASE
+            WHEN part[3] ~ unspaced THEN regexp_split_to_array(part[3], '[\u0021-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00bf\u2000-\u206f\u3000-\u3004\u3008-\u303f]+')
+            ELSE ARRAY[coalesce(part[2], part[3])]
+        END;
+        FOREACH piece IN ARRAY pieces LOOP
+            words := array_remove(regexp_split_to_array(documents.search_terms(piece), '\s+'), '');
+            -- The last character of a run stands alone in the index; in the text the run may go on.
+            IF cardinality(words) > 1 AND words[cardinality(words)] ~ ('^' || unspaced || '$')
+                    AND words[cardinality(words) - 1] ~ ('^' || unspaced || '{2}$') THEN
+                words := words[:cardinality(words) - 1];
+            END IF;
+            phrase := NULL;
+            distance := 1;
+            FOR place IN 1 .. cardinality(words) LOOP
+                word := words[place];
+                IF word ~ ('^' || unspaced || '$') AND place = cardinality(words) THEN
+                    lexeme := (quote_literal(word) || ':*')::tsquery;
+                ELSE
+                    lexeme := plainto_tsquery('pg_catalog.english'::regconfig, word);
+                END IF;
+                IF numnode(lexeme) = 0 THEN
+                    -- A stop word is not in the index, but holds its place in a phrase.
+                    distance := distance + 1;
+                ELSIF phrase IS NULL THEN
+                    phrase := lexeme;
+                    distance := 1;
+                ELSE
+                    phrase := tsquery_phrase(phrase, lexeme, distance);
+                    distance := 1;
+                END IF;
+            END LOOP;
+            IF phrase IS NOT NULL THEN
+                IF part[1] = '-' THEN
+                    phrase := !! phrase;
+                END IF;
+                result := CASE WHEN result IS NULL THEN phrase ELSE result && phrase END;
+            END IF;
+        END LOOP;
+    END LOOP;
+    RETURN result;
+END
+$function$;
+CREATE OR REPLACE FUNCTION documents.search_terms(content text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE STRICT
+AS $function$
+    SELECT
+        CASE
+            WHEN t.plain ~ '[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]'
+                THEN regexp_replace(
+                    regexp_replace(
+                        regexp_replace(
+                            t.plain,
+                            '([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\U00020000-\U0003ffff])',
+                            '\1\1', 'g'),
+                        '(^|[^\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\U00020000-\U0003ffff])[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]',
+                        '\1 ', 'g'),
+                    '([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]{1,2})',
+                    '\1 ', 'g')
+            ELSE t.plain
+        END
+    FROM (
+        SELECT
+            regexp_replace(
+                -- Soft hyphens and characters without width stand inside of words.
+                translate(normalize(content, NFKC), U&'\00AD\200B\200C\200D\2060\FEFF', ''),
+                '[\u0021-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00bf\u2000-\u206f\u2190-\u2bff\u3000-\u3004\u3008-\u303f\ufe30-\ufe6f\uff00-\uff0f]+',
+                ' ', 'g') AS plain
+    ) AS t
+$function$;
+CREATE OR REPLACE FUNCTION documents.search_vector(content text)
+ RETURNS tsvector
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE STRICT
+AS $function$
+    SELECT to_tsvector('pg_catalog.english'::regconfig, documents.search_terms(content))
+$function$;
 CREATE SEQUENCE ops.lease_tokens AS bigint INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1;
+
+CREATE TABLE documents.chunks (
+    document_id bigint NOT NULL,
+    ordinal integer NOT NULL,
+    segment_kind text COLLATE "C" NOT NULL,
+    segment_from integer NOT NULL,
+    segment_to integer NOT NULL,
+    start_offset integer NOT NULL,
+    end_offset integer NOT NULL,
+    text text NOT NULL,
+    load_id bigint NOT NULL,
+    search_vector tsvector GENERATED ALWAYS AS (documents.search_vector(text)) STORED,
+    CONSTRAINT chunks_pkey PRIMARY KEY (document_id, ordinal),
+    CONSTRAINT chunks_are_as_long_as_their_offsets_say CHECK (((end_offset - start_offset) = length(text))),
+    CONSTRAINT chunks_segments_are_in_order CHECK ((segment_from <= segment_to))
+);
+
+CREATE TABLE documents.documents (
+    document_id bigint NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    path text COLLATE "C" NOT NULL,
+    version integer NOT NULL,
+    is_current boolean DEFAULT true NOT NULL,
+    deleted_at timestamp with time zone,
+    arrival_day date NOT NULL,
+    sha256 text COLLATE "C" NOT NULL,
+    size_bytes bigint NOT NULL,
+    modified_at timestamp with time zone,
+    outcome text COLLATE "C" NOT NULL,
+    reason text DEFAULT ''::text NOT NULL,
+    media_type text COLLATE "C",
+    title text,
+    author text,
+    created_at timestamp with time zone,
+    changed_at timestamp with time zone,
+    language text COLLATE "C",
+    segment_kind text COLLATE "C",
+    segment_count integer DEFAULT 0 NOT NULL,
+    character_count bigint DEFAULT 0 NOT NULL,
+    chunk_count integer DEFAULT 0 NOT NULL,
+    parser text COLLATE "C",
+    parser_version text COLLATE "C",
+    fingerprint text COLLATE "C",
+    parse_seconds double precision,
+    peak_memory_bytes bigint,
+    load_id bigint NOT NULL,
+    ingested_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT documents_pkey PRIMARY KEY (document_id),
+    CONSTRAINT documents_version_is_unique UNIQUE (source, path, version),
+    CONSTRAINT documents_without_text_have_no_chunks CHECK (((outcome = 'ok'::text) OR (chunk_count = 0)))
+);
+
+CREATE TABLE documents.files (
+    source text COLLATE "C" NOT NULL,
+    path text COLLATE "C" NOT NULL,
+    arrival_day date NOT NULL,
+    size_bytes bigint NOT NULL,
+    modified_ns bigint NOT NULL,
+    state text COLLATE "C" NOT NULL,
+    outcome text COLLATE "C",
+    reason text,
+    sha256 text COLLATE "C",
+    document_id bigint,
+    attempts integer DEFAULT 0 NOT NULL,
+    claimed_by bigint,
+    load_id bigint,
+    first_seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    looked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    finished_at timestamp with time zone,
+    CONSTRAINT files_pkey PRIMARY KEY (source, path),
+    CONSTRAINT files_done_are_ok CHECK (((state = 'done'::text) = ((NOT (outcome IS DISTINCT FROM 'ok'::text)) AND (state <> 'deleted'::text)))),
+    CONSTRAINT files_state_is_known CHECK ((state = ANY (ARRAY['growing'::text, 'waiting'::text, 'done'::text, 'failed'::text, 'deleted'::text]))),
+    CONSTRAINT files_that_end_have_an_outcome CHECK (((state <> ALL (ARRAY['done'::text, 'failed'::text])) OR (outcome IS NOT NULL)))
+);
+
+CREATE TABLE documents.texts (
+    document_id bigint NOT NULL,
+    text text NOT NULL,
+    load_id bigint NOT NULL,
+    CONSTRAINT texts_pkey PRIMARY KEY (document_id)
+);
 
 CREATE TABLE market.adjustment_factors (
     source text COLLATE "C" NOT NULL,
@@ -325,8 +534,17 @@ CREATE TABLE market.daily_bars_2039 PARTITION OF market.daily_bars FOR VALUES FR
 CREATE TABLE market.daily_bars_before_1990 PARTITION OF market.daily_bars FOR VALUES FROM (MINVALUE) TO ('1990-01-01');
 CREATE TABLE market.daily_bars_later PARTITION OF market.daily_bars FOR VALUES FROM ('2040-01-01') TO (MAXVALUE);
 
+ALTER TABLE documents.chunks ADD CONSTRAINT chunks_document_fkey FOREIGN KEY (document_id) REFERENCES documents.documents(document_id) ON DELETE CASCADE;
+ALTER TABLE documents.texts ADD CONSTRAINT texts_document_fkey FOREIGN KEY (document_id) REFERENCES documents.documents(document_id) ON DELETE CASCADE;
 ALTER SEQUENCE ops.lease_tokens OWNED BY ops.leases.token;
 
+CREATE INDEX chunks_by_words ON documents.chunks USING gin (search_vector);
+CREATE INDEX documents_by_content ON documents.documents USING btree (sha256);
+CREATE INDEX documents_by_day ON documents.documents USING btree (source, arrival_day);
+CREATE UNIQUE INDEX documents_current_is_unique ON documents.documents USING btree (source, path) WHERE is_current;
+CREATE INDEX files_by_content ON documents.files USING btree (sha256) WHERE (sha256 IS NOT NULL);
+CREATE INDEX files_by_day ON documents.files USING btree (source, arrival_day, path);
+CREATE INDEX files_unfinished ON documents.files USING btree (source, arrival_day) WHERE (state = ANY (ARRAY['growing'::text, 'waiting'::text]));
 CREATE UNIQUE INDEX api_tokens_name_in_use ON ops.api_tokens USING btree (name) WHERE (revoked_at IS NULL);
 CREATE INDEX audit_by_time ON ops.audit USING btree (happened_at);
 CREATE INDEX dead_letters_by_load ON ops.dead_letters USING btree (load_id);
@@ -449,10 +667,28 @@ UNION ALL
     daily_bars_history.superseded_by
    FROM market.daily_bars_history;
 
+COMMENT ON SCHEMA documents IS 'Files of the landing folders, their versions, their text and how to search it.';
 COMMENT ON SCHEMA market IS 'Market data: daily bars, one row per source, symbol and trade date.';
 COMMENT ON SCHEMA ops IS 'Loads, windows, leases, checkpoints and dead letters of batch_assets.';
 COMMENT ON SCHEMA staging IS 'Persistent staging tables of loads in progress; safe to drop when no lease is held.';
 
+COMMENT ON TABLE documents.chunks IS 'Pieces of the text of current documents, with the pages they are from.';
+COMMENT ON COLUMN documents.chunks.segment_from IS 'First page, slide, sheet or section the piece touches, from 1.';
+COMMENT ON COLUMN documents.chunks.start_offset IS 'Characters before it in documents.texts.text: substr(text, start_offset + 1, end_offset - start_offset) is the piece.';
+COMMENT ON TABLE documents.documents IS 'One row per version of a file, with where it came from and how reading it ended.';
+COMMENT ON COLUMN documents.documents.is_current IS 'The newest version at this path; older ones keep their row and lose their text.';
+COMMENT ON COLUMN documents.documents.deleted_at IS 'When a scan no longer found the file; its text is not searched any more.';
+COMMENT ON COLUMN documents.documents.modified_at IS 'Of the file; created_at and changed_at are what the document says of itself.';
+COMMENT ON COLUMN documents.documents.segment_count IS 'Pages, slides, sheets, sections or messages, by segment_kind.';
+COMMENT ON COLUMN documents.documents.fingerprint IS 'Of parser, its version and the chunk settings: another one means reading again gives another result.';
+COMMENT ON TABLE documents.files IS 'One row per path ever seen in a landing folder, and the one state it is in.';
+COMMENT ON COLUMN documents.files.path IS 'Relative to the source, with / between its parts.';
+COMMENT ON COLUMN documents.files.state IS 'growing (still written), waiting (to be read), done, failed (outcome says how) or deleted (no longer in the folder).';
+COMMENT ON COLUMN documents.files.outcome IS 'How reading it ended; null before. For a file that waits with an outcome, nothing has to be read.';
+COMMENT ON COLUMN documents.files.sha256 IS 'Of the content that was read last.';
+COMMENT ON COLUMN documents.files.claimed_by IS 'Load that is to deal with it; a load that died is followed by the next.';
+COMMENT ON COLUMN documents.files.looked_at IS 'First look that found this size and time of change.';
+COMMENT ON TABLE documents.texts IS 'The whole text of a document, as one string; offsets of its chunks count its characters.';
 COMMENT ON TABLE market.adjustment_factors IS 'Cumulative backward factors of a source''s raw bars, one row for each change.';
 COMMENT ON COLUMN market.adjustment_factors.ex_date IS 'First trade date on which the factor holds; before the first one of a symbol it is 1.';
 COMMENT ON COLUMN market.adjustment_factors.factor IS 'Raw price times this is the backward-adjusted (hfq) price.';
@@ -529,4 +765,8 @@ COMMENT ON TABLE ops.windows IS 'One row per window ever published: hashes, row 
 COMMENT ON COLUMN ops.windows.version IS 'Raised by every write through the core that touches the window.';
 COMMENT ON COLUMN ops.windows.published_version IS 'The version at which source_hash and content_hash were true.';
 
+COMMENT ON ROUTINE documents.search(text,integer,text) IS 'Pieces of current documents that have every word of the query, the best first.';
+COMMENT ON ROUTINE documents.search_query(text) IS 'What a person typed as a condition on documents.chunks.search_vector; null if no word is left to look for.';
+COMMENT ON ROUTINE documents.search_terms(text) IS 'Text as words for the index: pairs of characters where a script has no spaces, spaces for punctuation.';
+COMMENT ON ROUTINE documents.search_vector(text) IS 'What the index of documents.chunks holds for a text: English words by their stem, others as they are.';
 COMMENT ON ROUTINE market.daily_bars_as_of(timestamp with time zone) IS 'The rows of market.daily_bars as they were known at an instant.';

@@ -38,11 +38,11 @@ table_lines AS (
     SELECT
         o.conrelid,
         2,
-        position(o.contype::text IN 'pucxf'),
+        position(o.contype::text IN 'pucx'),
         o.conname,
         format('CONSTRAINT %%I %%s', o.conname, pg_get_constraintdef(o.oid))
     FROM pg_constraint AS o
-    WHERE o.contype IN ('p', 'u', 'c', 'x', 'f') AND o.conislocal
+    WHERE o.contype IN ('p', 'u', 'c', 'x') AND o.conislocal
 ),
 statements AS (
     SELECT 1 AS rank, n.nspname::text AS sort_key, format('CREATE SCHEMA %%I', n.nspname) AS statement
@@ -99,6 +99,15 @@ statements AS (
     JOIN pg_depend AS p ON p.classid = 'pg_class'::regclass AND p.objid = r.oid AND p.deptype = 'a'
     WHERE r.relkind = 'S'
     UNION ALL
+    -- After all tables: one may refer to another that comes later.
+    SELECT
+        5,
+        r.qualified_name || ' ' || o.conname,
+        format('ALTER TABLE %%s ADD CONSTRAINT %%I %%s', r.qualified_name, o.conname, pg_get_constraintdef(o.oid))
+    FROM relations AS r
+    JOIN pg_constraint AS o ON o.conrelid = r.oid
+    WHERE o.contype = 'f' AND o.conislocal
+    UNION ALL
     -- An index of a partitioned table is shown as ON ONLY, which would leave its partitions without.
     SELECT 6, r.qualified_name, replace(pg_get_indexdef(r.oid), ' ON ONLY ', ' ON ')
     FROM relations AS r
@@ -106,7 +115,21 @@ statements AS (
         r.relkind IN ('i', 'I') AND NOT r.relispartition
         AND NOT EXISTS (SELECT FROM pg_constraint AS o WHERE o.conindid = r.oid AND o.contype IN ('p', 'u', 'x'))
     UNION ALL
-    SELECT 7, f.oid::regprocedure::text, rtrim(pg_get_functiondef(f.oid), E'\n')
+    -- Columns may be computed by functions, which come before their tables then; functions may take
+    -- or give rows of a table, and come after it.
+    SELECT
+        CASE
+            WHEN EXISTS (
+                SELECT FROM pg_depend AS p
+                JOIN pg_type AS t ON t.oid = p.refobjid
+                WHERE
+                    p.classid = 'pg_proc'::regclass AND p.objid = f.oid
+                    AND p.refclassid = 'pg_type'::regclass AND (t.typrelid <> 0 OR t.typelem <> 0))
+                THEN 7
+            ELSE 2
+        END,
+        f.oid::regprocedure::text,
+        rtrim(pg_get_functiondef(f.oid), E'\n')
     FROM pg_proc AS f
     JOIN pg_namespace AS n ON n.oid = f.pronamespace
     WHERE n.nspname = ANY (%(schemas)s) AND f.prokind IN ('f', 'p')

@@ -71,7 +71,8 @@ CREATE TABLE documents.files (
 );
 CREATE INDEX files_by_day ON documents.files (source, arrival_day, path);
 CREATE INDEX files_unfinished ON documents.files (source, arrival_day) WHERE state IN ('growing', 'waiting');
-CREATE INDEX files_by_content ON documents.files (sha256) WHERE sha256 IS NOT NULL;
+CREATE INDEX files_claimed ON documents.files (claimed_by, path) WHERE claimed_by IS NOT NULL;
+CREATE INDEX files_by_document ON documents.files (document_id) WHERE document_id IS NOT NULL;
 COMMENT ON TABLE documents.files IS 'One row per path ever seen in a landing folder, and the one state it is in.';
 COMMENT ON COLUMN documents.files.path IS 'Relative to the source, with / between its parts.';
 COMMENT ON COLUMN documents.files.state IS 'growing (still written), waiting (to be read), done, failed (outcome says how) or deleted (no longer in the folder).';
@@ -89,7 +90,7 @@ CREATE TABLE documents.documents (
     is_current         boolean     NOT NULL DEFAULT true,
     deleted_at         timestamptz,
     arrival_day        date        NOT NULL,
-    sha256             text COLLATE "C" NOT NULL,
+    sha256             text COLLATE "C",
     size_bytes         bigint      NOT NULL,
     modified_at        timestamptz,
     outcome            text COLLATE "C" NOT NULL,
@@ -121,6 +122,7 @@ CREATE INDEX documents_by_content ON documents.documents (sha256);
 COMMENT ON TABLE documents.documents IS 'One row per version of a file, with where it came from and how reading it ended.';
 COMMENT ON COLUMN documents.documents.is_current IS 'The newest version at this path; older ones keep their row and lose their text.';
 COMMENT ON COLUMN documents.documents.deleted_at IS 'When a scan no longer found the file; its text is not searched any more.';
+COMMENT ON COLUMN documents.documents.sha256 IS 'Null for a file that is too large to be read.';
 COMMENT ON COLUMN documents.documents.modified_at IS 'Of the file; created_at and changed_at are what the document says of itself.';
 COMMENT ON COLUMN documents.documents.segment_count IS 'Pages, slides, sheets, sections or messages, by segment_kind.';
 COMMENT ON COLUMN documents.documents.fingerprint IS 'Of parser, its version and the chunk settings: another one means reading again gives another result.';

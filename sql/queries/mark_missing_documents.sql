@@ -12,7 +12,7 @@ WITH gone AS (
       AND NOT EXISTS (
           SELECT FROM unnest(%(unlisted)s::text[]) AS u (folder)
           WHERE u.folder = '' OR starts_with(f.path, u.folder || '/'))
-    RETURNING f.document_id
+    RETURNING f.document_id, f.path
 ),
 marked AS (
     UPDATE documents.documents AS d
@@ -20,6 +20,17 @@ marked AS (
     FROM gone
     WHERE d.document_id = gone.document_id AND d.deleted_at IS NULL
     RETURNING d.document_id
+),
+-- Nobody has to correct a file that is gone.
+closed AS (
+    UPDATE ops.dead_letters AS l
+    SET state = 'superseded',
+        resolved_at = clock_timestamp()
+    FROM gone
+    WHERE l.target = 'documents.documents'
+      AND l.scope = %(source)s
+      AND l.state = 'open'
+      AND l.source_file = gone.path
 ),
 without_chunks AS (
     DELETE FROM documents.chunks AS c

@@ -162,7 +162,7 @@ CREATE TABLE documents.documents (
     is_current boolean DEFAULT true NOT NULL,
     deleted_at timestamp with time zone,
     arrival_day date NOT NULL,
-    sha256 text COLLATE "C" NOT NULL,
+    sha256 text COLLATE "C",
     size_bytes bigint NOT NULL,
     modified_at timestamp with time zone,
     outcome text COLLATE "C" NOT NULL,
@@ -177,6 +177,8 @@ CREATE TABLE documents.documents (
     segment_count integer DEFAULT 0 NOT NULL,
     character_count bigint DEFAULT 0 NOT NULL,
     chunk_count integer DEFAULT 0 NOT NULL,
+    notes text DEFAULT ''::text NOT NULL,
+    removed_characters integer DEFAULT 0 NOT NULL,
     parser text COLLATE "C",
     parser_version text COLLATE "C",
     fingerprint text COLLATE "C",
@@ -542,8 +544,9 @@ CREATE INDEX chunks_by_words ON documents.chunks USING gin (search_vector);
 CREATE INDEX documents_by_content ON documents.documents USING btree (sha256);
 CREATE INDEX documents_by_day ON documents.documents USING btree (source, arrival_day);
 CREATE UNIQUE INDEX documents_current_is_unique ON documents.documents USING btree (source, path) WHERE is_current;
-CREATE INDEX files_by_content ON documents.files USING btree (sha256) WHERE (sha256 IS NOT NULL);
 CREATE INDEX files_by_day ON documents.files USING btree (source, arrival_day, path);
+CREATE INDEX files_by_document ON documents.files USING btree (document_id) WHERE (document_id IS NOT NULL);
+CREATE INDEX files_claimed ON documents.files USING btree (claimed_by, path) WHERE (claimed_by IS NOT NULL);
 CREATE INDEX files_unfinished ON documents.files USING btree (source, arrival_day) WHERE (state = ANY (ARRAY['growing'::text, 'waiting'::text]));
 CREATE UNIQUE INDEX api_tokens_name_in_use ON ops.api_tokens USING btree (name) WHERE (revoked_at IS NULL);
 CREATE INDEX audit_by_time ON ops.audit USING btree (happened_at);
@@ -678,8 +681,11 @@ COMMENT ON COLUMN documents.chunks.start_offset IS 'Characters before it in docu
 COMMENT ON TABLE documents.documents IS 'One row per version of a file, with where it came from and how reading it ended.';
 COMMENT ON COLUMN documents.documents.is_current IS 'The newest version at this path; older ones keep their row and lose their text.';
 COMMENT ON COLUMN documents.documents.deleted_at IS 'When a scan no longer found the file; its text is not searched any more.';
+COMMENT ON COLUMN documents.documents.sha256 IS 'Null for a file that is too large to be read.';
 COMMENT ON COLUMN documents.documents.modified_at IS 'Of the file; created_at and changed_at are what the document says of itself.';
 COMMENT ON COLUMN documents.documents.segment_count IS 'Pages, slides, sheets, sections or messages, by segment_kind.';
+COMMENT ON COLUMN documents.documents.notes IS 'What of the file could not be read although the rest was, one sentence a line.';
+COMMENT ON COLUMN documents.documents.removed_characters IS 'Characters that are no text (NUL, lone surrogates, other controls) and were left out.';
 COMMENT ON COLUMN documents.documents.fingerprint IS 'Of parser, its version and the chunk settings: another one means reading again gives another result.';
 COMMENT ON TABLE documents.files IS 'One row per path ever seen in a landing folder, and the one state it is in.';
 COMMENT ON COLUMN documents.files.path IS 'Relative to the source, with / between its parts.';

@@ -105,6 +105,8 @@ CREATE TABLE documents.documents (
     segment_count      integer     NOT NULL DEFAULT 0,
     character_count    bigint      NOT NULL DEFAULT 0,
     chunk_count        integer     NOT NULL DEFAULT 0,
+    notes              text        NOT NULL DEFAULT '',
+    removed_characters integer     NOT NULL DEFAULT 0,
     parser             text COLLATE "C",
     parser_version     text COLLATE "C",
     fingerprint        text COLLATE "C",
@@ -125,6 +127,8 @@ COMMENT ON COLUMN documents.documents.deleted_at IS 'When a scan no longer found
 COMMENT ON COLUMN documents.documents.sha256 IS 'Null for a file that is too large to be read.';
 COMMENT ON COLUMN documents.documents.modified_at IS 'Of the file; created_at and changed_at are what the document says of itself.';
 COMMENT ON COLUMN documents.documents.segment_count IS 'Pages, slides, sheets, sections or messages, by segment_kind.';
+COMMENT ON COLUMN documents.documents.notes IS 'What of the file could not be read although the rest was, one sentence a line.';
+COMMENT ON COLUMN documents.documents.removed_characters IS 'Characters that are no text (NUL, lone surrogates, other controls) and were left out.';
 COMMENT ON COLUMN documents.documents.fingerprint IS 'Of parser, its version and the chunk settings: another one means reading again gives another result.';
 
 CREATE TABLE documents.texts (

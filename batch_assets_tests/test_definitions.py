@@ -52,6 +52,8 @@ def test_list_of_assets_jobs_and_schedules(shipped: dg.Definitions) -> None:
     assert sorted(schedule.name for schedule in shipped.schedules or ()) == [
         "market_freshness_baostock_schedule",
         "market_freshness_examples_schedule",
+        "market_repair_baostock_schedule",
+        "market_repair_examples_schedule",
         "market_sync_baostock_schedule",
         "market_sync_examples_schedule",
     ]

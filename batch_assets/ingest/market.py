@@ -4,26 +4,34 @@ days -> source.open_day -> window source or outcome -> load_windows -> one repor
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 from batch_assets.contracts.batch import SourceBatch
-from batch_assets.contracts.table import Scope, Window
+from batch_assets.contracts.table import Scope, TableContract, Window
+from batch_assets.contracts.window_checks import Finding
 from batch_assets.errors import BatchAssetsError, SourceUnavailable, UnreadableSource
 from batch_assets.loading.dead_letters import count_unmet
 from batch_assets.loading.leases import Connector
 from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.load import load_windows
 from batch_assets.loading.loads import LoadContext, Outcome
-from batch_assets.loading.options import LoadOptions
+from batch_assets.loading.options import RECOGNISE_WINDOWS, LoadOptions
 from batch_assets.loading.prepare import Position, RejectLimit, WindowSource
 from batch_assets.loading.report import LoadReport, LoadState
+from batch_assets.loading.window_checks import read_findings
 from batch_assets.settings import LoadingSettings
 from batch_assets.sources.market.contract import daily_bars_contract
-from batch_assets.sources.market.feed import Feed
+from batch_assets.sources.market.feed import Feed, VendorFeed
+from batch_assets.sources.market.part_checks import (
+    FAILED_SYMBOLS_CHECK,
+    subset_check,
+    subset_finding,
+)
 from batch_assets.sources.market.source import DayInput, DayState, MarketSource
+from batch_assets.sources.market.vendors.feed_symbols import is_asked_by_symbol
 
 UNDATED = Window("undated")
 
@@ -45,6 +53,9 @@ class DayReport:
         is_warning: The day was loaded, and a person should look.
         is_retryable: Looking again later can give another answer.
         notes: Values changed without costing their row (rounded), counted by rule.
+        calls: Questions the vendor was asked for this day; for all days of the run, where it is
+            asked by symbol and this day was the first.
+        present_rows: Rows of a day that was passed over because it is there.
     """
 
     load: LoadReport
@@ -52,6 +63,8 @@ class DayReport:
     is_warning: bool = False
     is_retryable: bool = False
     notes: Mapping[str, int] = field(default_factory=dict)
+    calls: int = 0
+    present_rows: int | None = None
 
     @property
     def key(self) -> str:
@@ -78,9 +91,25 @@ def options_of(
             rows=loading.reject_limit_rows if rows is None else rows,
             ratio=loading.reject_limit_ratio if ratio is None else ratio,
         ),
+        # A vendor's answer is dear: it is committed before the next is asked for.
+        recognise_windows=1 if isinstance(feed, VendorFeed) else RECOGNISE_WINDOWS,
         force=force,
         run_id=run_id,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The symbols a run fetches, where it does not fetch all of a day.
+
+    Attributes:
+        symbols: Canonical.
+        is_owed: They are what earlier runs could not fetch, and complete the days; else a person
+            chose them, and the days stay partial.
+    """
+
+    symbols: tuple[str, ...]
+    is_owed: bool
 
 
 def sync_days(
@@ -91,12 +120,20 @@ def sync_days(
     *,
     now: datetime,
     options: LoadOptions,
+    part: Part | None = None,
+    count_calls: Callable[[], int] = lambda: 0,
 ) -> Iterator[DayReport]:
     """Load trade dates of a feed; each is reported as soon as it is committed.
 
     Args:
+        connect: Opens a connection.
+        feed: What is loaded.
+        source: Where from; closed at the end.
         days: Trade dates, usually oldest first; read lazily.
         now: The present, aware; decides what is not ready yet.
+        options: How; `is_part` must be set where `part` is given.
+        part: What of each day the source has; None for all of it.
+        count_calls: Questions the vendor was asked so far.
 
     Yields:
         One report for each day, in the order of commits, and one for rows without a readable
@@ -105,43 +142,103 @@ def sync_days(
     Raises:
         DatabaseUnavailable: The database failed; days reported before are committed.
     """
-    inputs: dict[str, DayInput] = {}
+    context = LoadContext(contract_of(feed, part), scope_of(feed), options.run_id)
+    opened = _OpenedDays(connect, context, source, now, part, count_calls)
 
     def items() -> Iterator[WindowSource | Outcome]:
         # Closed where it was asked: in the thread that reads ahead.
         with closing(source):
             for day in days:
-                yield _open(source, day, now, inputs)
+                yield opened.open(day)
             yield from _undated(source, now, connect, context)
 
-    context = LoadContext(daily_bars_contract(feed), scope_of(feed), options.run_id)
     for report in load_windows(connect, context.contract, context.scope, items(), options):
-        yield _describe(report, inputs.pop(report.window.key, None))
+        key = report.window.key
+        described = _describe(report, opened.inputs.pop(key, None))
+        yield replace(described, calls=opened.calls.pop(key, 0))
 
 
-def _open(
-    source: MarketSource, day: date, now: datetime, inputs: dict[str, DayInput]
-) -> WindowSource | Outcome:
-    window = Window.of_day(day)
-    try:
-        found = source.open_day(day, now=now)
-    except BatchAssetsError as error:
-        reason = type(error).__name__
-        return Outcome(window, LoadState.FAILED, reason=reason, error=error)
-    inputs[window.key] = found
-    if found.state is DayState.READY:
-        return WindowSource(
-            window, found.source_file, found.source_hash, lambda after: _read_after(found, after)
+def contract_of(feed: Feed, part: Part | None = None) -> TableContract:
+    """What a feed promises, and what makes a day partial when not all symbols were fetched."""
+    contract = daily_bars_contract(feed)
+    checks = contract.window_checks
+    if is_asked_by_symbol(feed):
+        # First, because it knows why symbols are missing.
+        checks = (FAILED_SYMBOLS_CHECK, *checks)
+    if part is not None and not part.is_owed:
+        checks = (subset_check(part.symbols), *checks)
+    return replace(contract, window_checks=checks)
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenedDays:
+    """Days found but not yet reported, and what finding them took."""
+
+    connect: Connector
+    context: LoadContext
+    source: MarketSource
+    now: datetime
+    part: Part | None
+    count_calls: Callable[[], int]
+    inputs: dict[str, DayInput] = field(default_factory=dict)
+    calls: dict[str, int] = field(default_factory=dict)
+
+    def open(self, day: date) -> WindowSource | Outcome:
+        """Ask the source for a day."""
+        window = Window.of_day(day)
+        calls_before = self.count_calls()
+        try:
+            found = self.source.open_day(day, now=self.now)
+        except BatchAssetsError as error:
+            reason = type(error).__name__
+            return Outcome(window, LoadState.FAILED, reason=reason, error=error)
+        finally:
+            self.calls[window.key] = self.count_calls() - calls_before
+        self.inputs[window.key] = found
+        if found.state is DayState.READY:
+            return WindowSource(
+                window,
+                found.source_file,
+                found.source_hash,
+                lambda after: _read_after(found, after),
+            )
+        if found.state is DayState.UNCONFIRMED_EMPTY and self.part is not None:
+            return self._without_rows(window, found, self.part)
+        is_failed = found.state is DayState.FAILED
+        return Outcome(
+            window,
+            _STATES[found.state],
+            reason=str(found.reason),
+            source_file=found.source_file,
+            source_hash=found.source_hash,
+            error=SourceUnavailable(found.message) if is_failed else None,
         )
-    is_failed = found.state is DayState.FAILED
-    return Outcome(
-        window,
-        _STATES[found.state],
-        reason=str(found.reason),
-        source_file=found.source_file,
-        source_hash=found.source_hash,
-        error=SourceUnavailable(found.message) if is_failed else None,
-    )
+
+    def _without_rows(self, window: Window, found: DayInput, part: Part) -> Outcome:
+        """No row of the symbols that were fetched: the day is what its other rows make it."""
+        if part.is_owed:
+            finding = self._finding(window, found.trade_date)
+        else:
+            finding = subset_finding(part.symbols)
+        return Outcome(
+            window,
+            LoadState.PARTIAL if finding else LoadState.SUCCESS,
+            reason=finding.reason if finding else "",
+            message=finding.message if finding else "",
+            source_file=found.source_file,
+            source_hash=found.source_hash,
+        )
+
+    def _finding(self, window: Window, day: date) -> Finding | None:
+        with closing(self.connect()) as conn:
+            row = conn.execute(
+                "SELECT count(*) FROM market.daily_bars WHERE source = %s AND trade_date = %s",
+                (self.context.scope.name, day),
+            ).fetchone()
+            rows = int(row[0]) if row else 0
+            found = read_findings(conn, self.context, {window.key: rows})
+            conn.rollback()
+        return next((finding for _, finding in found), None)
 
 
 def _read_after(found: DayInput, position: Position | None) -> Iterator[SourceBatch]:

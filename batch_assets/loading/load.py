@@ -57,7 +57,7 @@ def load_windows(
         DatabaseUnavailable: The database failed; windows reported before are committed.
     """
     options = options or LoadOptions()
-    context = LoadContext(contract, scope, options.run_id)
+    context = LoadContext(contract, scope, options.run_id, options.is_part)
     with translating_errors(), connect() as conn:
         target = read_target(conn, context)
         conn.commit()
@@ -138,6 +138,7 @@ class _Session:
                 chunk_rows=self.options.chunk_rows,
                 reject_limit=self.options.reject_limit,
                 force=self.options.force,
+                recognise_windows=self.options.recognise_windows,
             )
             for group in groups:
                 if not self._hand_over.put(group):

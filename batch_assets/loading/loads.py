@@ -21,6 +21,7 @@ class LoadContext:
     contract: TableContract
     scope: Scope
     run_id: str | None = None
+    is_part: bool = False
 
     def resource(self, window: Window) -> str:
         """The lease's name for a window."""
@@ -119,7 +120,8 @@ def close_published(
 ) -> None:
     """Write the outcome of a publish: into its load, and into what is known of the window.
 
-    Dead letters of earlier loads that this one no longer met are superseded.
+    Dead letters of earlier loads that this one no longer met are superseded, unless it read only
+    a part of the window.
 
     Raises:
         LeaseLost: The load is no longer `running`: a later writer has taken the window over.
@@ -133,6 +135,7 @@ def close_published(
             "starts_at": window.starts_at,
             "ends_at": window.ends_at,
             "source_hash": source_hash,
+            "is_part": context.is_part,
         },
     )
     if cursor.rowcount != 1:

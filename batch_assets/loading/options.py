@@ -4,6 +4,10 @@ from dataclasses import dataclass, field
 
 from batch_assets.loading.prepare import RejectLimit
 
+# One question for 64 windows costs little more than for one, and the first rows still reach the
+# database soon.
+RECOGNISE_WINDOWS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
@@ -18,7 +22,10 @@ class LoadOptions:
         lease_seconds: How long a silent holder keeps its windows.
         lease_wait_seconds: How long to wait for a window that somebody else is writing.
         reject_limit: When a window fails as a whole.
+        recognise_windows: Windows looked up together before the first of them is read; 1 where
+            finding out what a window holds is dear, and a crash must not cost many of them.
         force: Compare row by row, whatever the hashes say.
+        is_part: The source has a part of each window: what it lacks may still be there.
         run_id: Shown in the ledger.
     """
 
@@ -29,5 +36,7 @@ class LoadOptions:
     lease_seconds: float = 30.0
     lease_wait_seconds: float = 60.0
     reject_limit: RejectLimit = field(default_factory=RejectLimit)
+    recognise_windows: int = RECOGNISE_WINDOWS
     force: bool = False
+    is_part: bool = False
     run_id: str | None = None

@@ -10,6 +10,7 @@ from batch_assets.contracts.table import Window
 from batch_assets.contracts.window_checks import Finding
 from batch_assets.loading.checkpoints import read_begun
 from batch_assets.loading.loads import LoadContext, Outcome
+from batch_assets.loading.options import RECOGNISE_WINDOWS
 from batch_assets.loading.prepare import (
     FailedWindow,
     OversizedWindow,
@@ -22,10 +23,6 @@ from batch_assets.loading.publish import Target
 from batch_assets.loading.report import LoadState, RecognisedBy
 from batch_assets.loading.window_checks import read_findings
 from batch_assets.loading.windows import KnownWindow, count_windows, read_windows
-
-# Windows looked up together: one question for 64 windows costs little more than for one, and the
-# first rows still reach the database soon.
-RECOGNISE_WINDOWS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +57,13 @@ def prepare_groups(
     chunk_rows: int,
     reject_limit: RejectLimit,
     force: bool,
+    recognise_windows: int = RECOGNISE_WINDOWS,
 ) -> Iterator[Group]:
     """Turn items into groups, in order, prepared windows one by one.
 
     Sources recognised as unchanged are not opened.
     """
-    for slice_ in _slices(items, RECOGNISE_WINDOWS):
+    for slice_ in _slices(items, recognise_windows):
         outcomes, sources = _split(slice_, conn, context, target, force=force)
         if outcomes:
             yield Group(outcomes=tuple(outcomes))

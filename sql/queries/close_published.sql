@@ -32,6 +32,9 @@ superseded AS (
       AND window_key = %(window_key)s
       AND state = 'open'
       AND load_id <> %(load_id)s
+      -- What only a part of the window was read for may still be wrong.
+      AND NOT %(is_part)s
+      AND coalesce(%(reason)s::text, '') <> 'failed_symbols'
       AND EXISTS (SELECT FROM closed)
 )
 INSERT INTO ops.windows AS known (target, scope, window_key, starts_at, ends_at, row_count,

@@ -6,21 +6,26 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import dagster as dg
+from pydantic import Field
 
 from batch_assets.defs.common.pools import pool_of
 from batch_assets.defs.common.resources import ClockResource, PostgresCopyResource
 from batch_assets.defs.common.retries import translating_failures
 from batch_assets.defs.market.checks import build_check_specs, evaluate_run, failed_day_evaluation
-from batch_assets.defs.market.metadata import metadata_of, summary_of
-from batch_assets.ingest.market import DayReport, options_of, sync_days
+from batch_assets.defs.market.metadata import metadata_of, plan_text, summary_of
+from batch_assets.ingest.market import DayReport, options_of
+from batch_assets.ingest.market_plan import PlanRequest, plan_sync
+from batch_assets.ingest.market_run import MarketAccess, sync_plan
 from batch_assets.ingest.vendor_lease import sole_use_of
 from batch_assets.ingest.vendor_limits import throttle_of
 from batch_assets.loading.report import LoadState
 from batch_assets.settings import Settings
 from batch_assets.sources.market.feed import Feed
-from batch_assets.sources.market.files import open_feed
+from batch_assets.sources.market.part_checks import SUBSET
+from batch_assets.sources.market.plan import Plan
 
 FEED_TAG = "batch_assets/feed"
+PLAN_TAG = "batch_assets/plan"
 
 # Failed days spelled out in the step's failure; each has its own check evaluation and ledger row.
 _LISTED_FAILURES = 10
@@ -32,7 +37,10 @@ class SyncConfig(dg.Config):
     """What a person may set when launching a run."""
 
     force: bool = False
-    """Compare row by row, whatever the hashes of earlier loads say."""
+    """Fetch days that are there too, and compare row by row, whatever earlier loads say."""
+
+    symbols: list[str] = Field(default_factory=list)
+    """Fetch these symbols alone (`600000.SH`); their days stay incomplete. None named: all."""
 
 
 def asset_key_of(feed: Feed) -> dg.AssetKey:
@@ -75,25 +83,30 @@ def build_daily_bars(
         clock: ClockResource,
     ) -> Iterator[dg.AssetCheckResult]:
         with translating_failures(context.op_execution_context.retry_number):
-            options = options_of(
-                feed, settings.loading, run_id=context.run.run_id, force=config.force
-            )
             days = [date.fromisoformat(key) for key in context.partition_keys]
-            source = open_feed(
+            now, cache_dir = clock.now(), cache_dir_of(settings)
+            plan = plan_sync(
+                postgres.connect,
                 feed,
-                cache_dir_of(settings),
-                secret=settings.secret,
-                days=days,
-                throttle=throttle_of(feed, postgres.connect),
-                sole_use=sole_use_of(
-                    feed,
-                    postgres.connect,
-                    run_id=context.run.run_id,
-                    lease_seconds=settings.loading.lease_seconds,
-                ),
+                PlanRequest(days, tuple(config.symbols), config.force),
+                now=now,
+                cache_dir=cache_dir,
             )
-            reports = sync_days(
-                postgres.connect, feed, source, days, now=clock.now(), options=options
+            _show_plan(context, plan)
+            run_id = context.run.run_id
+            lease_seconds = settings.loading.lease_seconds
+            reports = sync_plan(
+                postgres.connect,
+                feed,
+                plan,
+                MarketAccess(
+                    cache_dir,
+                    settings.secret,
+                    throttle_of(feed, postgres.connect),
+                    sole_use_of(feed, postgres.connect, run_id=run_id, lease_seconds=lease_seconds),
+                ),
+                now=now,
+                options=options_of(feed, settings.loading, run_id=run_id, force=config.force),
             )
             seen = [_log_day(context, asset_key, report) for report in reports]
             yield from evaluate_run(
@@ -101,8 +114,8 @@ def build_daily_bars(
                 feed,
                 asset_key,
                 seen,
-                now=clock.now(),
-                cache_dir=cache_dir_of(settings),
+                now=now,
+                cache_dir=cache_dir,
             )
         _fail_if_any(seen)
 
@@ -116,6 +129,13 @@ def _backfill_policy(feed: Feed) -> dg.BackfillPolicy:
     return dg.BackfillPolicy.multi_run(feed.max_days_per_run)
 
 
+def _show_plan(context: dg.AssetExecutionContext, plan: Plan) -> None:
+    """Say what the run will do: in its log, and as a tag in the list of runs."""
+    text = plan_text(plan)
+    context.log.info("plan: %s", text)
+    context.instance.add_run_tags(context.run.run_id, {PLAN_TAG: text})
+
+
 def _log_day(
     context: dg.AssetExecutionContext, asset_key: dg.AssetKey, report: DayReport
 ) -> DayReport:
@@ -126,6 +146,11 @@ def _log_day(
     empty without confirmation, stays unmaterialised, to be asked for again.
     """
     state = report.load.state
+    if report.load.reason == SUBSET and state is LoadState.PARTIAL:
+        # Some symbols are no day: a day that was complete stays so, another stays missing.
+        context.log_event(_event_of(dg.AssetObservation, asset_key, report))
+        context.log.info("%s: %s", report.key, report.message)
+        return report
     if state is LoadState.SKIPPED and report.key not in context.partition_keys:
         # Rows that belong to no day, and are known.
         context.log.warning("%s: %s", report.key, report.message)

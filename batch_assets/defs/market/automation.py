@@ -1,5 +1,7 @@
 """Jobs and schedules of daily bars: a job for each feed, run when its day is due."""
 
+from collections.abc import Iterator
+from datetime import date, datetime
 from typing import Any
 
 import dagster as dg
@@ -8,11 +10,18 @@ from batch_assets.defs.common.resources import ClockResource, PostgresCopyResour
 from batch_assets.defs.common.retries import translating_failures
 from batch_assets.defs.market.assets import FEED_TAG, asset_key_of, cache_dir_of
 from batch_assets.defs.market.checks import freshness_evaluation
+from batch_assets.ingest.market_plan import plan_repairs
+from batch_assets.postgres.connect import translating_errors
 from batch_assets.settings import Settings
-from batch_assets.sources.market.due import newest_due_day
+from batch_assets.sources.market.calendar import open_calendar
+from batch_assets.sources.market.due import correction_window, newest_due_day
 from batch_assets.sources.market.feed import Feed
 
 DEFAULT_JOB = "market_sync"
+
+# How Dagster itself marks the run of a range; documented for `dagster job execute`.
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 AssetJob = Any
 """What define_asset_job returns; Dagster 1.13 does not export the class."""
@@ -56,21 +65,75 @@ def build_freshness_job(feed: Feed, settings: Settings) -> dg.JobDefinition:
     return freshness
 
 
-def build_sync_schedule(feed: Feed, job: AssetJob) -> dg.ScheduleDefinition:
-    """Run a feed's job once its day is due, for that day's trade date."""
+def build_sync_schedule(feed: Feed, job: AssetJob, settings: Settings) -> dg.ScheduleDefinition:
+    """Run a feed's job once its day is due, for that day and the sessions read again."""
 
     @dg.schedule(
         name=f"{job.name}_schedule",
         job=job,
         cron_schedule=feed.cron,
         execution_timezone=feed.zone_name,
-        description=f"Load the trade date that is due at {feed.cron} ({feed.zone_name}).",
+        description=f"Load the trade date that is due at {feed.cron} ({feed.zone_name}), and read "
+        f"the {feed.reread_sessions} sessions before it again, for late corrections.",
     )
-    def due_day(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-        day = newest_due_day(feed, context.scheduled_execution_time)
-        return dg.RunRequest(run_key=day.isoformat(), partition_key=day.isoformat())
+    def due_days(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        now = context.scheduled_execution_time
+        last = newest_due_day(feed, now)
+        first = min(last, _first_reread(feed, settings, now) or last)
+        return _request_range(first, last, run_key=last.isoformat())
 
-    return due_day
+    return due_days
+
+
+def _first_reread(feed: Feed, settings: Settings, now: datetime) -> date | None:
+    if not feed.reread_sessions:
+        return None
+    calendar = open_calendar(
+        feed.calendar_name,
+        cache_dir_of(settings),
+        today=now.date(),
+        user_file=feed.calendar_file,
+    )
+    window = correction_window(feed, calendar, now)
+    # Days before it are no partitions.
+    earliest = max(settings.dagster.first_day, feed.first_day or settings.dagster.first_day)
+    return None if window is None else max(window.first, earliest)
+
+
+def _request_range(first: date, last: date, *, run_key: str) -> dg.RunRequest:
+    """One run for a range of partitions: a run for each day would cost 10 s a day."""
+    if first == last:
+        return dg.RunRequest(run_key=run_key, partition_key=last.isoformat())
+    tags = {RANGE_START_TAG: first.isoformat(), RANGE_END_TAG: last.isoformat()}
+    return dg.RunRequest(run_key=run_key, tags=tags)
+
+
+def build_repair_schedule(feed: Feed, job: AssetJob, settings: Settings) -> dg.ScheduleDefinition:
+    """Run a feed's job later in the day for days that are not what they should be."""
+
+    @dg.schedule(
+        name=f"market_repair_{feed.name}_schedule",
+        job=job,
+        cron_schedule=feed.repair_cron,
+        execution_timezone=feed.zone_name,
+        description=f"Fetch days of the last {feed.repair_days} again that are partial, failed, "
+        "not ready or empty without confirmation; of a day that lacks symbols, these alone where "
+        "the vendor is asked by symbol.",
+    )
+    def days_to_repair(
+        context: dg.ScheduleEvaluationContext, postgres: PostgresCopyResource
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        now = context.scheduled_execution_time
+        with translating_errors():
+            ranges = plan_repairs(postgres.connect, feed, now=now, cache_dir=cache_dir_of(settings))
+        for first, last in ranges:
+            # A tick asks for a range once, and the next tick may ask for it again.
+            run_key = f"repair {now.isoformat(timespec='minutes')} {first}"
+            yield _request_range(max(first, settings.dagster.first_day), last, run_key=run_key)
+        if not ranges:
+            yield dg.SkipReason(f"No day of the last {feed.repair_days} needs to be repaired.")
+
+    return days_to_repair
 
 
 def build_freshness_schedule(feed: Feed, job: dg.JobDefinition) -> dg.ScheduleDefinition:

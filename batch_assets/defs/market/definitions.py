@@ -7,6 +7,7 @@ from batch_assets.defs.market.automation import (
     DEFAULT_JOB,
     build_freshness_job,
     build_freshness_schedule,
+    build_repair_schedule,
     build_sync_job,
     build_sync_schedule,
 )
@@ -40,7 +41,8 @@ def _build_feed(
         assets=[build_daily_bars(feed, settings, partitions)],
         jobs=[sync, freshness],
         schedules=[
-            build_sync_schedule(feed, sync),
+            build_sync_schedule(feed, sync, settings),
+            build_repair_schedule(feed, sync, settings),
             build_freshness_schedule(feed, freshness),
         ],
     )

@@ -6,6 +6,7 @@ import dagster as dg
 
 from batch_assets.ingest.market import DayReport
 from batch_assets.loading.report import LoadState
+from batch_assets.sources.market.plan import Plan, Route
 
 # Reasons listed in one table; the ledger and the dead letters have all of them.
 TOP_REASONS = 10
@@ -17,10 +18,15 @@ def metadata_of(report: DayReport) -> dict[str, dg.MetadataValue]:
     ledger = load.ledger
     seconds = load.wall_seconds
     stored = ledger.inserted + ledger.updated + ledger.unchanged
+    if report.present_rows is not None:
+        stored = report.present_rows
     values: dict[str, dg.MetadataValue] = {
         "state": dg.MetadataValue.text(load.state.value),
         "summary": dg.MetadataValue.text(summary_of(report)),
         "dagster/row_count": dg.MetadataValue.int(stored),
+        # A day has one row for each symbol.
+        "symbols": dg.MetadataValue.int(stored),
+        "vendor_calls": dg.MetadataValue.int(report.calls),
         "rows_read": dg.MetadataValue.int(ledger.read),
         "rows_inserted": dg.MetadataValue.int(ledger.inserted),
         "rows_updated": dg.MetadataValue.int(ledger.updated),
@@ -40,6 +46,24 @@ def metadata_of(report: DayReport) -> dict[str, dg.MetadataValue]:
     if load.quoted_rejects:
         values["rejected_examples"] = dg.MetadataValue.md(rejects_table(report))
     return values
+
+
+def plan_text(plan: Plan) -> str:
+    """One line: days and why, calls, rows, seconds."""
+    reasons = ", ".join(f"{count} {why}" for why, count in plan.reasons.items())
+    parts = [f"{plan.needed_days} of {len(plan.days)} days ({reasons})"]
+    if plan.route not in (None, Route.FILES):
+        parts.append(f"{plan.calls} calls {plan.route}")
+    parts.append("rows unknown" if plan.rows is None else f"about {plan.rows} rows")
+    if plan.seconds is None:
+        parts.append("duration unknown")
+    elif plan.seconds_p90 is None or plan.seconds_p90 == plan.seconds:
+        parts.append(f"{plan.seconds:.0f} s or more")
+    else:
+        parts.append(f"{plan.seconds:.0f} to {plan.seconds_p90:.0f} s")
+    if plan.tokens_left is not None:
+        parts.append(f"{plan.tokens_left:.0f} calls left at once")
+    return "; ".join(parts)
 
 
 def summary_of(report: DayReport) -> str:

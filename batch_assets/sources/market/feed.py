@@ -77,6 +77,9 @@ class Feed(BaseModel):
     ready_after_minutes: int = Field(default=60, ge=0, le=7 * 24 * 60)
     first_day: date | None = None
     schedule: str | None = Field(default=None, description="cron in the feed's time zone")
+    repair_schedule: str | None = Field(default=None, description="cron in the feed's time zone")
+    repair_days: int = Field(default=30, ge=0, le=3660, description="calendar days looked back")
+    reread_sessions: int = Field(default=0, ge=0, le=250, description="read again every day")
     reject_limit_rows: int | None = Field(default=None, ge=0)
     reject_limit_ratio: float | None = Field(default=None, ge=0, le=1)
     max_partitions_per_run: int = Field(default=30, ge=1)
@@ -176,9 +179,17 @@ class Feed(BaseModel):
         """Cron of the daily run, in the feed's time zone: a minute after a day is due."""
         if self.schedule:
             return self.schedule
+        return self._cron_after(timedelta(minutes=1))
+
+    @property
+    def repair_cron(self) -> str:
+        """Cron of the later run that repairs days: three hours after the daily one."""
+        return self.repair_schedule or self._cron_after(timedelta(hours=3, minutes=1))
+
+    def _cron_after(self, wait: timedelta) -> str:
         # Any winter day: the wall clock is what counts, and it does not change with the season.
-        ready = self.ready_on(date(2024, 1, 10)) + timedelta(minutes=1)
-        return f"{ready.minute} {ready.hour} * * *"
+        at = self.ready_on(date(2024, 1, 10)) + wait
+        return f"{at.minute} {at.hour} * * *"
 
 
 class FileFeed(Feed):
@@ -256,6 +267,7 @@ class VendorFeed(Feed):
     max_reply_bytes: int = Field(default=256 * 1024**2, ge=1024)
     max_reply_rows: int = Field(default=0, ge=0, description="a reply of so many is cut; 0: none")
     reuse_minutes: int = Field(default=720, ge=0, description="replies by symbol are kept")
+    reread_sessions: int = Field(default=5, ge=0, le=250, description="read again every day")
 
     @field_validator("vendor")
     @classmethod
@@ -369,22 +381,3 @@ def _refuse_mixed_sources(feeds: Mapping[str, Feed]) -> None:
                 f"feeds {other.name} ({other.prices}) and {feed.name} ({feed.prices}) write source "
                 f"{feed.source_name!r}; adjusted and raw prices never mix: give one another source"
             )
-
-
-def file_format(feed: FileFeed, name: str) -> FileFormat | None:
-    """How a file is packed, by the feed or else by its name; None if the name does not say."""
-    if feed.format is not None:
-        return feed.format
-    for pattern, found in _BY_NAME:
-        if re.search(pattern, name, re.IGNORECASE):
-            return found
-    return None
-
-
-_BY_NAME = (
-    (r"\.gz$", FileFormat.CSV_GZ),
-    (r"\.zip$", FileFormat.ZIP),
-    (r"\.(parquet|pq)$", FileFormat.PARQUET),
-    (r"\.xls[xmb]?$", FileFormat.XLSX),
-    (r"\.(csv|txt|tsv|dat)$", FileFormat.CSV),
-)

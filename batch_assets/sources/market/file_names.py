@@ -6,7 +6,7 @@ from pathlib import Path
 
 from batch_assets.errors import SourceUnavailable
 from batch_assets.sources.market.dates import ROC_OFFSET_YEARS
-from batch_assets.sources.market.feed import FileFeed
+from batch_assets.sources.market.feed import FileFeed, FileFormat
 
 _DATE_FIELD = re.compile(r"\{date(?::(?P<format>[^{}]*))?\}")
 _WILDCARD = re.compile(r"[*?\[]")
@@ -56,3 +56,22 @@ def _spell(day: date, spelling: str | None) -> str:
     if spelling == "roc":
         return f"{day.year - ROC_OFFSET_YEARS}{day:%m%d}"
     return day.strftime(spelling)
+
+
+def file_format(feed: FileFeed, name: str) -> FileFormat | None:
+    """How a file is packed, by the feed or else by its name; None if the name does not say."""
+    if feed.format is not None:
+        return feed.format
+    for pattern, found in _BY_NAME:
+        if re.search(pattern, name, re.IGNORECASE):
+            return found
+    return None
+
+
+_BY_NAME = (
+    (r"\.gz$", FileFormat.CSV_GZ),
+    (r"\.zip$", FileFormat.ZIP),
+    (r"\.(parquet|pq)$", FileFormat.PARQUET),
+    (r"\.xls[xmb]?$", FileFormat.XLSX),
+    (r"\.(csv|txt|tsv|dat)$", FileFormat.CSV),
+)

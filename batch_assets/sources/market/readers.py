@@ -12,7 +12,8 @@ from batch_assets.sources.market.containers import (
     iter_members,
 )
 from batch_assets.sources.market.csv_blocks import read_csv_tables
-from batch_assets.sources.market.feed import Feed, FileFeed, FileFormat, file_format
+from batch_assets.sources.market.feed import Feed, FileFeed, FileFormat
+from batch_assets.sources.market.file_names import file_format
 from batch_assets.sources.market.numbers import NumberColumn
 from batch_assets.sources.market.parse import PARSER_VERSION
 from batch_assets.sources.market.raw_table import RawTable
@@ -27,7 +28,7 @@ _NOT_MEANING = frozenset(
         "symbols", "symbols_file", "max_connections", "attempts", "first_wait_seconds",
         "max_wait_seconds", "connect_timeout_seconds", "read_timeout_seconds",
         "reply_timeout_seconds", "max_reply_bytes", "max_reply_rows", "reuse_minutes",
-        "requests_per_minute",
+        "requests_per_minute", "reread_sessions", "repair_days", "repair_schedule",
     }
 )  # fmt: skip
 

@@ -16,8 +16,8 @@ from batch_assets.sources.market.feed import (
     FileFormat,
     VendorFeed,
     build_feeds,
-    file_format,
 )
+from batch_assets.sources.market.file_names import file_format
 from batch_assets.sources.market.symbols import SymbolRule
 from batch_assets_tests.sources.market.conftest import FeedMaker
 

@@ -5,41 +5,89 @@ symbol have. A run that died is continued with the symbols that are not there ye
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 
 from batch_assets.contracts.batch import RejectedRow
-from batch_assets.errors import BatchAssetsError, ConfigurationError
+from batch_assets.errors import BatchAssetsError
 from batch_assets.sources.market.columns import Columns
 from batch_assets.sources.market.feed import Feed, FileFeed, FileFormat, Layout, VendorFeed
 from batch_assets.sources.market.judge import Found, build_day_input
 from batch_assets.sources.market.many_day_files import ManyDaySource
 from batch_assets.sources.market.readers import mapping_fingerprint
 from batch_assets.sources.market.source import DayInput, DayReason, DayState, MarketSource
-from batch_assets.sources.market.symbols import CANONICAL
+from batch_assets.sources.market.vendors.feed_symbols import (
+    read_symbols,
+    source_identity,
+    with_identity,
+)
 from batch_assets.sources.market.vendors.registry import kind_of
-from batch_assets.sources.market.vendors.symbol_spool import Spool, prune_spools
+from batch_assets.sources.market.vendors.symbol_spool import Spool, find_spool, prune_spools
 from batch_assets.sources.market.vendors.vendor import AnswersSymbols, VendorAccess
 
 _QUOTED_SYMBOLS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class AskedSymbols:
+    """What a vendor was asked, and where it did not answer.
+
+    Attributes:
+        start: First trade date asked for.
+        end: Last trade date asked for.
+        symbols: All of the symbols.
+        failures: Why those among them that failed did.
+    """
+
+    start: date
+    end: date
+    symbols: tuple[str, ...]
+    failures: Mapping[str, BatchAssetsError]
+
+
+def forget_asked(asked: AskedSymbols) -> None:
+    """For those who want rows and no record of what was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolQuestion:
+    """What a run wants from a vendor that is asked by symbol.
+
+    Attributes:
+        days: All trade dates of the run.
+        symbols: Ask for these alone; None for all symbols of the feed.
+        is_fresh: Use no answer of an earlier run.
+        record: Told what was asked, before the first day is given.
+    """
+
+    days: Sequence[date] = ()
+    symbols: tuple[str, ...] | None = None
+    is_fresh: bool = False
+    record: Callable[[AskedSymbols], None] = forget_asked
 
 
 class VendorSymbolSource:
     """Asks each symbol once for all days of a run, then gives the days from disk."""
 
     def __init__(
-        self, feed: VendorFeed, cache_dir: Path, access: VendorAccess, days: Sequence[date]
+        self,
+        feed: VendorFeed,
+        cache_dir: Path,
+        access: VendorAccess,
+        question: SymbolQuestion,
     ) -> None:
         self._feed = feed
         self._cache_dir = cache_dir
         self._access = access
-        self._days = frozenset(days)
+        self._question = question
+        self._days = frozenset(question.days)
+        self._identity: str | None = None
         self._root = cache_dir / "vendors" / f"{feed.name}-{mapping_fingerprint(feed)}"
         self._range: tuple[date, date] | None = None
         self._files: MarketSource | None = None
-        self._errors: dict[str, str] = {}
+        self._errors: dict[str, BatchAssetsError] = {}
         self._failure: BatchAssetsError | None = None
 
     def open_day(self, day: date, *, now: datetime) -> DayInput:
@@ -55,7 +103,7 @@ class VendorSymbolSource:
             # The vendor was asked, and has none: that is an answer, though not one to rely on.
             empty = Found(source_hash="empty", source_file=self._feed.place, is_empty=True)
             found = self._judge(day, now, empty)
-        return self._with_warning(found)
+        return self._with_warning(self._with_identity(found))
 
     def undated(self, *, now: datetime) -> tuple[RejectedRow, ...]:
         """See MarketSource."""
@@ -84,17 +132,36 @@ class VendorSymbolSource:
         wanted = [other for other in {*self._days, day} if self._needs_asking(other, now)]
         start, end = min(wanted), max(wanted)
         prune_spools(self._root, now, self._feed.reuse_minutes)
-        spool = Spool(self._feed, self._root / f"{start}_{end}", start, end)
-        symbols = read_symbols(self._feed)
+        symbols = self._question.symbols
+        spool = find_spool(
+            self._feed,
+            self._root,
+            (start, end),
+            now=now,
+            part_of=symbols,
+            reuse_minutes=0 if self._question.is_fresh else self._feed.reuse_minutes,
+        )
+        wanted_symbols = read_symbols(self._feed) if symbols is None else list(symbols)
         try:
-            self._errors = spool.fill(symbols, self._open_vendor, now=now)
+            self._errors = spool.fill(wanted_symbols, self._open_vendor, now=now)
         except BatchAssetsError as error:
             self._failure = error
             raise
-        feed = _feed_of_answers(self._feed, spool.answers_dir)
-        self._files = ManyDaySource(feed, self._cache_dir, index_dir=spool.index_dir)
+        self._question.record(AskedSymbols(start, end, tuple(wanted_symbols), self._errors))
+        self._files = self._open_answers(spool)
         self._range = (start, end)
         return self._files
+
+    def _open_answers(self, spool: Spool) -> MarketSource:
+        feed = _feed_of_answers(self._feed, spool.answers_dir)
+        return ManyDaySource(feed, self._cache_dir, index_dir=spool.index_dir)
+
+    def _with_identity(self, found: DayInput) -> DayInput:
+        if found.source_hash is None:
+            return found
+        if self._identity is None:
+            self._identity = source_identity(self._feed)
+        return replace(found, source_hash=with_identity(self._identity, found.source_hash))
 
     def _needs_asking(self, day: date, now: datetime) -> bool:
         state = self._judge(day, now, Found()).state
@@ -117,31 +184,6 @@ class VendorSymbolSource:
             f"{self._errors[quoted[0]]} Run the partition again: only these are asked."
         )
         return replace(found, is_warning=True, message=f"{found.message} {text}")
-
-
-def read_symbols(feed: VendorFeed) -> list[str]:
-    """The symbols a feed asks for, each once, in the order they are written.
-
-    Raises:
-        ConfigurationError: The file cannot be read, or a line is no canonical symbol.
-    """
-    symbols = list(feed.symbols)
-    if feed.symbols_file is not None:
-        try:
-            lines = feed.symbols_file.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(
-                f"symbols_file {feed.symbols_file} of feed {feed.name} cannot be read ({error}); "
-                "expected one symbol a line, in UTF-8"
-            ) from error
-        symbols += [text for line in lines if (text := line.partition("#")[0].strip())]
-    wrong = next((symbol for symbol in symbols if not CANONICAL.fullmatch(symbol)), None)
-    if wrong is not None or not symbols:
-        raise ConfigurationError(
-            f"feed {feed.name} asks for {wrong!r}, expected canonical symbols such as 600000.SH or "
-            "AAPL.US; correct symbols or symbols_file"
-        )
-    return list(dict.fromkeys(symbols))
 
 
 def _feed_of_answers(feed: VendorFeed, folder: Path) -> FileFeed:

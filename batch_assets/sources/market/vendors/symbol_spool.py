@@ -3,6 +3,7 @@
 A file is written whole and then given its name; a symbol without a file was not answered yet.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from batch_assets.errors import (
+    BatchAssetsError,
     SourceRateLimited,
     SourceUnavailable,
     UnknownSymbol,
@@ -43,16 +45,19 @@ class Spool:
         index_dir: For the index of those files.
     """
 
-    def __init__(self, feed: VendorFeed, folder: Path, start: date, end: date) -> None:
+    def __init__(
+        self, feed: VendorFeed, folder: Path, days: tuple[date, date], *, reuse_minutes: int
+    ) -> None:
         self._feed = feed
         self._folder = folder
-        self._start, self._end = start, end
+        self._start, self._end = days
+        self._reuse_seconds = reuse_minutes * 60
         self.answers_dir = folder / "answers"
         self.index_dir = folder / "index"
 
     def fill(
         self, symbols: Sequence[str], open_vendor: Callable[[], AnswersSymbols], *, now: datetime
-    ) -> dict[str, str]:
+    ) -> dict[str, BatchAssetsError]:
         """Ask for the symbols that have no recent answer.
 
         Args:
@@ -73,7 +78,8 @@ class Spool:
             self._drop_others(symbols)
             missing = [symbol for symbol in symbols if not self._is_recent(symbol, now)]
             errors = self._ask_all(missing, open_vendor, now) if missing else {}
-            _write(self._folder / "errors.json", json.dumps(errors, ensure_ascii=False).encode())
+            texts = {symbol: str(error) for symbol, error in errors.items()}
+            _write(self._folder / "errors.json", json.dumps(texts, ensure_ascii=False).encode())
         _log.info(
             "symbols fetched",
             extra={
@@ -87,7 +93,7 @@ class Spool:
 
     def _ask_all(
         self, symbols: Sequence[str], open_vendor: Callable[[], AnswersSymbols], now: datetime
-    ) -> dict[str, str]:
+    ) -> dict[str, BatchAssetsError]:
         count = min(self._feed.max_connections, len(symbols))
         vendors: queue.SimpleQueue[AnswersSymbols] = queue.SimpleQueue()
         opened = [open_vendor() for _ in range(count)]
@@ -112,7 +118,7 @@ class Spool:
             written_at = self._path(symbol).stat().st_mtime
         except FileNotFoundError:
             return False
-        return 0 <= now.timestamp() - written_at < self._feed.reuse_minutes * 60
+        return 0 <= now.timestamp() - written_at < self._reuse_seconds
 
     def _store(self, symbol: str, answer: Fetched, now: datetime) -> None:
         if answer.malformed:
@@ -136,9 +142,69 @@ class Spool:
                 path.unlink(missing_ok=True)
 
 
-def _collect(symbols: Sequence[str], ask: Callable[[str], None], workers: int) -> dict[str, str]:
+def find_spool(
+    feed: VendorFeed,
+    root: Path,
+    days: tuple[date, date],
+    *,
+    now: datetime,
+    part_of: Sequence[str] | None,
+    reuse_minutes: int,
+) -> Spool:
+    """The answers to fill for a range of days.
+
+    A run that died after some of its days were committed comes back for a shorter range: answers
+    for a longer one that are still recent serve it.
+
+    Args:
+        feed: Whose answers.
+        root: Folder of all ranges of the feed.
+        days: First and last day wanted.
+        now: The present, aware.
+        part_of: Symbols asked for in place of the feed's; their answers are kept apart.
+        reuse_minutes: How long an answer is recent.
+    """
+    start, end = days
+    if part_of is not None:
+        names = hashlib.sha256("\n".join(sorted(part_of)).encode()).hexdigest()[:12]
+        folder = root / f"{start}_{end}_{names}"
+        return Spool(feed, folder, days, reuse_minutes=reuse_minutes)
+    longer = [
+        (found, folder)
+        for folder in (root.iterdir() if root.is_dir() else ())
+        if (found := _range_of(folder.name))
+        and found[0] <= start
+        and end <= found[1]
+        and now.timestamp() - _filled_at(folder) < reuse_minutes * 60
+    ]
+    # Of several the one that was filled last: it has the most recent answers.
+    found, folder = max(
+        longer, key=lambda item: _filled_at(item[1]), default=(days, root / f"{start}_{end}")
+    )
+    return Spool(feed, folder, found, reuse_minutes=reuse_minutes)
+
+
+def _range_of(name: str) -> tuple[date, date] | None:
+    first, _, last = name.partition("_")
+    try:
+        return date.fromisoformat(first), date.fromisoformat(last)
+    except ValueError:
+        return None  # of chosen symbols, or not ours
+
+
+def _filled_at(folder: Path) -> float:
+    """When an answer was last written, in seconds since the epoch; 0 where there is none."""
+    answers = folder / "answers"
+    if not answers.is_dir():
+        return 0.0
+    return max((path.stat().st_mtime for path in answers.iterdir()), default=0.0)
+
+
+def _collect(
+    symbols: Sequence[str], ask: Callable[[str], None], workers: int
+) -> dict[str, BatchAssetsError]:
     """Ask for every symbol; stop when failures say that the rest would fail too."""
-    errors: dict[str, str] = {}
+    errors: dict[str, BatchAssetsError] = {}
     streak = 0
     with ThreadPoolExecutor(workers, thread_name_prefix="vendor") as pool:
         for symbol, done in _in_order(pool, symbols, ask, ahead=2 * workers):
@@ -146,11 +212,11 @@ def _collect(symbols: Sequence[str], ask: Callable[[str], None], workers: int) -
             if failure is None:
                 streak = 0
                 continue
-            is_of_symbol = isinstance(failure, SourceUnavailable | UnknownSymbol | UnreadableSource)
-            if not is_of_symbol or isinstance(failure, SourceRateLimited):
+            of_symbol = SourceUnavailable | UnknownSymbol | UnreadableSource
+            if not isinstance(failure, of_symbol) or isinstance(failure, SourceRateLimited):
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise failure
-            errors[symbol] = str(failure)
+            errors[symbol] = failure
             streak += 1
             if streak >= _FAILURES_TO_STOP or len(errors) == len(symbols):
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -183,9 +249,15 @@ def prune_spools(root: Path, now: datetime, reuse_minutes: int) -> None:
         return
     kept = _KEPT + timedelta(minutes=reuse_minutes)
     for folder in root.iterdir():
-        newest = folder / "errors.json"
-        if newest.is_file() and now.timestamp() - newest.stat().st_mtime > kept.total_seconds():
+        is_spool = (folder / "answers").is_dir()
+        if is_spool and now.timestamp() - _touched_at(folder) > kept.total_seconds():
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _touched_at(folder: Path) -> float:
+    """When somebody last filled it, also one that was killed before the end."""
+    marks = (folder / "errors.json", folder / "lock", folder / "answers")
+    return max(mark.stat().st_mtime for mark in marks if mark.exists())
 
 
 def _write(path: Path, content: bytes, at: datetime | None = None) -> None:

@@ -18,6 +18,7 @@ from batch_assets.sources.market.raw_table import RawTable
 from batch_assets.sources.market.readers import mapping_fingerprint
 from batch_assets.sources.market.source import DayInput, DayReason, DayState
 from batch_assets.sources.market.spellings import Spellings
+from batch_assets.sources.market.vendors.feed_symbols import source_identity, with_identity
 from batch_assets.sources.market.vendors.own_calendar import OwnCalendar
 from batch_assets.sources.market.vendors.registry import kind_of
 from batch_assets.sources.market.vendors.replies import as_raw_table, hash_answer
@@ -40,6 +41,7 @@ class VendorDaySource:
         self._cache_dir = cache_dir
         self._kind = kind_of(feed.vendor)
         self._fingerprint = mapping_fingerprint(feed)
+        self._identity: str | None = None
         self._spellings = Spellings(feed)
         self._gate = Gate(feed)
         self._throttle = access.throttle
@@ -85,7 +87,9 @@ class VendorDaySource:
         answer = self._vendor.fetch_day(day)
         raw = as_raw_table(answer, self._kind.columns, required=REQUIRED)
         names = list(self._kind.columns.values())
-        return raw, hash_answer(answer, names, self._fingerprint)
+        if self._identity is None:
+            self._identity = source_identity(self._feed)
+        return raw, with_identity(self._identity, hash_answer(answer, names, self._fingerprint))
 
 
 def _read(parser: BarParser, raw: RawTable, day: date) -> Iterator[SourceBatch]:

@@ -274,6 +274,21 @@ CREATE TABLE market.daily_bars_history (
     CONSTRAINT daily_bars_history_ends_after_it_begins CHECK ((known_from <= known_to))
 );
 
+CREATE TABLE market.failed_symbols (
+    failed_symbol_id bigint GENERATED ALWAYS AS IDENTITY,
+    source text NOT NULL,
+    symbol text NOT NULL,
+    asked_days daterange NOT NULL,
+    owed_days datemultirange NOT NULL,
+    run_id text,
+    error_class text NOT NULL,
+    error_message text NOT NULL,
+    is_retryable boolean NOT NULL,
+    failed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    answered_at timestamp with time zone,
+    CONSTRAINT failed_symbols_pkey PRIMARY KEY (failed_symbol_id)
+);
+
 CREATE TABLE market.instrument_aliases (
     source text COLLATE "C" NOT NULL,
     alias text COLLATE "C" NOT NULL,
@@ -423,6 +438,44 @@ CREATE TABLE ops.loads (
     CONSTRAINT loads_target_balances CHECK (((rows_after IS NULL) OR (rows_after = ((rows_before + rows_inserted) - rows_deleted))))
 );
 
+CREATE TABLE ops.plan_windows (
+    plan_id bigint NOT NULL,
+    window_key text NOT NULL,
+    why text NOT NULL,
+    is_needed boolean NOT NULL,
+    load_id bigint,
+    state text,
+    CONSTRAINT plan_windows_pkey PRIMARY KEY (plan_id, window_key)
+);
+
+CREATE TABLE ops.plans (
+    plan_id bigint GENERATED ALWAYS AS IDENTITY,
+    target text NOT NULL,
+    scope text NOT NULL,
+    feed text NOT NULL,
+    run_id text,
+    first_key text NOT NULL,
+    last_key text NOT NULL,
+    route text NOT NULL,
+    symbols text[],
+    is_forced boolean NOT NULL,
+    windows_asked integer NOT NULL,
+    windows_needed integer NOT NULL,
+    planned_calls bigint NOT NULL,
+    planned_rows bigint,
+    planned_seconds double precision,
+    planned_seconds_p90 double precision,
+    tokens_left double precision,
+    planned_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    finished_at timestamp with time zone,
+    made_calls bigint,
+    read_rows bigint,
+    seconds double precision,
+    CONSTRAINT plans_pkey PRIMARY KEY (plan_id),
+    CONSTRAINT plans_end_whole CHECK ((((finished_at IS NULL) = (made_calls IS NULL)) AND ((finished_at IS NULL) = (read_rows IS NULL)) AND ((finished_at IS NULL) = (seconds IS NULL)))),
+    CONSTRAINT plans_route_is_known CHECK ((route = ANY (ARRAY['by_day'::text, 'by_symbol_range'::text, 'files'::text])))
+);
+
 CREATE TABLE ops.rate_limits (
     name text NOT NULL,
     capacity double precision NOT NULL,
@@ -548,6 +601,7 @@ CREATE INDEX files_by_day ON documents.files USING btree (source, arrival_day, p
 CREATE INDEX files_by_document ON documents.files USING btree (document_id) WHERE (document_id IS NOT NULL);
 CREATE INDEX files_claimed ON documents.files USING btree (claimed_by, path) WHERE (claimed_by IS NOT NULL);
 CREATE INDEX files_unfinished ON documents.files USING btree (source, arrival_day) WHERE (state = ANY (ARRAY['growing'::text, 'waiting'::text]));
+CREATE INDEX failed_symbols_owed ON market.failed_symbols USING btree (source, symbol) WHERE (NOT isempty(owed_days));
 CREATE UNIQUE INDEX api_tokens_name_in_use ON ops.api_tokens USING btree (name) WHERE (revoked_at IS NULL);
 CREATE INDEX audit_by_time ON ops.audit USING btree (happened_at);
 CREATE INDEX dead_letters_by_load ON ops.dead_letters USING btree (load_id);
@@ -555,6 +609,9 @@ CREATE UNIQUE INDEX dead_letters_open_once ON ops.dead_letters USING btree (targ
 CREATE INDEX loads_by_resource ON ops.loads USING btree (resource, load_id DESC);
 CREATE INDEX loads_running ON ops.loads USING btree (resource) WHERE (state = 'running'::text);
 CREATE INDEX loads_with_chunks ON ops.loads USING btree (target, scope, load_id DESC) WHERE (metrics ? 'last_chunk_rows'::text);
+CREATE INDEX plan_windows_by_load ON ops.plan_windows USING btree (load_id);
+CREATE INDEX plans_by_run ON ops.plans USING btree (run_id);
+CREATE INDEX plans_by_scope ON ops.plans USING btree (target, scope, plan_id DESC);
 
 CREATE OR REPLACE FUNCTION market.daily_bars_as_of(at timestamp with time zone)
  RETURNS SETOF market.daily_bars
@@ -720,6 +777,9 @@ COMMENT ON COLUMN market.daily_bars_history.superseded_by IS 'ops.loads row that
 COMMENT ON VIEW market.daily_bars_qfq IS 'Forward-adjusted bars: those of the source''s newest trade date are raw. Volume and amount stay as traded.';
 COMMENT ON COLUMN market.daily_bars_qfq.factor IS 'What the raw prices were multiplied with: the factor of the day over that of the source''s newest trade date.';
 COMMENT ON VIEW market.daily_bars_versions IS 'Every version of every bar, known from known_from to before known_to.';
+COMMENT ON TABLE market.failed_symbols IS 'Every question for a symbol that failed. A day that one of them still owes is partial.';
+COMMENT ON COLUMN market.failed_symbols.owed_days IS 'Days of the question that no later one has answered; empty when all are there, or were asked for by a run of chosen symbols.';
+COMMENT ON COLUMN market.failed_symbols.answered_at IS 'When the last owed day was answered, or asked for again in a question with a row of its own.';
 COMMENT ON TABLE market.instrument_aliases IS 'Other names of instruments, with the dates on which they are meant: codes change, and tickers are used again.';
 COMMENT ON COLUMN market.instrument_aliases.alias IS 'A canonical symbol that stands for `symbol` in these days (430047.BJ for 920047.BJ).';
 COMMENT ON COLUMN market.instrument_aliases.valid_to IS 'First date on which it does not any more; NULL while it does.';
@@ -752,6 +812,13 @@ COMMENT ON COLUMN ops.loads.recognised_by IS 'How unchanged input was recognised
 COMMENT ON COLUMN ops.loads.rows_read IS 'Rows counted by the reader alone.';
 COMMENT ON COLUMN ops.loads.metrics IS 'Seconds per stage, bytes, chunk size, reasons by rule and warnings.';
 COMMENT ON COLUMN ops.loads.known_at IS 'From when on the rows this load wrote count as known: the start of its publishing transaction, one instant for all of its rows.';
+COMMENT ON TABLE ops.plan_windows IS 'Why a run looked at each of its windows, and the load that came of it.';
+COMMENT ON COLUMN ops.plan_windows.why IS 'missing, failed, partial, failed_symbols, changed_source, correction_window, already_present, not_a_session and others.';
+COMMENT ON TABLE ops.plans IS 'One row per run of a market feed: planned and actual calls, rows and seconds. finished_at stays NULL where the run was killed.';
+COMMENT ON COLUMN ops.plans.route IS 'How most windows are fetched: one call a day, one call a symbol for the range, or from files.';
+COMMENT ON COLUMN ops.plans.symbols IS 'The symbols the run was restricted to; NULL for all.';
+COMMENT ON COLUMN ops.plans.planned_seconds IS 'From the calls of earlier runs, never less than the limit of the vendor allows; NULL without history.';
+COMMENT ON COLUMN ops.plans.tokens_left IS 'Calls the vendor''s limit allowed at once when the plan was made; NULL without a limit.';
 COMMENT ON TABLE ops.rate_limits IS 'One token bucket and circuit breaker for each vendor.';
 COMMENT ON COLUMN ops.rate_limits.capacity IS 'Requests that may be made at once after a pause.';
 COMMENT ON COLUMN ops.rate_limits.tokens IS 'Requests that could be made at updated_at; grows by refill_per_second.';

@@ -61,6 +61,7 @@ _MEANT = {
     "big5": "big5hkscs",
     "x-gbk": "gb18030",
     "iso-8859-9": "cp1254",
+    "hz-gb-2312": "hz",
 }
 
 
@@ -78,6 +79,9 @@ def decode_text(data: bytes, declared: str = "") -> DecodedText:
     marked = marked_encoding(data)
     if marked:
         return _decoded(data, marked)
+    switching = _switching(data, _known(declared))
+    if switching:
+        return _decoded(data, switching)
     for name in ("utf-8", _known(declared)):
         # UTF-8 first: text that is valid UTF-8 by chance does not occur, wrong labels do.
         if name and (name == "utf-8" or not name.startswith("utf-")):
@@ -103,6 +107,13 @@ def marked_encoding(data: bytes) -> str:
         if even > 0.4 * half and odd < 0.05 * half:
             return "utf-16-be"
     return ""
+
+
+def _switching(data: bytes, declared: str) -> str:
+    """A 7-bit encoding that switches character sets: its bytes are valid ASCII too."""
+    if b"\x1b$" in data and data.isascii():
+        return declared if declared.startswith("iso2022") else "iso2022_jp_2"
+    return declared if declared in ("hz", "utf-7") and data.isascii() else ""
 
 
 def guess_encoding(data: bytes) -> str:

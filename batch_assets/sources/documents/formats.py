@@ -5,11 +5,11 @@ breaks ties between kinds of text, and tells damage from an unknown kind.
 """
 
 import re
-import struct
 from enum import StrEnum
 from pathlib import PurePath
 
 from batch_assets.sources.documents import ole
+from batch_assets.sources.documents.biff import check_workbook_stream
 from batch_assets.sources.documents.encoding import decode_text, marked_encoding
 from batch_assets.sources.documents.limits import ParseLimits
 from batch_assets.sources.documents.outcome import DocumentOutcome, DocumentRefused
@@ -132,8 +132,6 @@ _OPEN_DOCUMENT = {
     "presentation": "OpenDocument presentation (.odp); save as .pptx",
     "graphics": "OpenDocument drawing (.odg); export as PDF",
 }
-_BIFF_FILEPASS = 0x2F
-_BIFF_HEAD_BYTES = 4096
 # ISO 32000-1, annex H: viewers accept the header within the first 1,024 bytes.
 _PDF_HEADER_WITHIN = 1024
 _SAMPLE_BYTES = 64 * 1024
@@ -237,11 +235,13 @@ def _open_document_format(package: Package) -> DocumentFormat:
 def _ole_format(data: bytes, extension: str) -> DocumentFormat:
     directory = ole.OleDirectory(data)
     if "EncryptedPackage" in directory.names:
-        raise _password("Office")
+        raise DocumentRefused(
+            DocumentOutcome.ENCRYPTED,
+            "the Office file has a password; save a copy without one and drop that",
+        )
     for stream in ("Workbook", "Book"):
         if stream in directory.names:
-            if _has_filepass(directory.head_of(stream, _BIFF_HEAD_BYTES)):
-                raise _password("Excel")
+            check_workbook_stream(directory.read(stream))
             return DocumentFormat.XLS
     for stream, what in _UNSUPPORTED_STREAMS:
         if stream in directory.names:
@@ -254,24 +254,6 @@ def _ole_format(data: bytes, extension: str) -> DocumentFormat:
     raise _unsupported(
         _WPS_ADVICE.get(extension, "an OLE file of unknown kind; save as .docx, .xlsx or .pdf")
     )
-
-
-def _password(program: str) -> DocumentRefused:
-    return DocumentRefused(
-        DocumentOutcome.ENCRYPTED,
-        f"the {program} file has a password; save a copy without one and drop that",
-    )
-
-
-def _has_filepass(head: bytes) -> bool:
-    # BIFF: records of type, length, content; FILEPASS is among the first few ([MS-XLS] 2.4.117).
-    offset = 0
-    while offset + 4 <= len(head):
-        kind, size = struct.unpack_from("<HH", head, offset)
-        if kind == _BIFF_FILEPASS:
-            return True
-        offset += 4 + size
-    return False
 
 
 def _is_binary(data: bytes) -> bool:

@@ -10,7 +10,7 @@ import email.header
 import email.utils
 from datetime import UTC, datetime
 from email.message import Message
-from email.policy import compat32
+from email.policy import Compat32
 
 from batch_assets.sources.documents.context import ParseContext
 from batch_assets.sources.documents.encoding import decode_text, marked_encoding
@@ -24,6 +24,13 @@ _SHOWN_HEADERS = ("Subject", "From", "To", "Cc", "Date")
 _MIN_PLAIN_RATIO = 0.5
 
 
+class _RawHeaders(Compat32):
+    """Headers as they came, bytes that are not ASCII as surrogates."""
+
+    def header_fetch_parse(self, name: str, value: str) -> str:  # noqa: ARG002 - a policy's shape
+        return value
+
+
 def parse_mail(data: bytes, context: ParseContext) -> Draft:
     """The mail as message 1, attached mails and readable attachments after it."""
     draft = Draft()
@@ -31,7 +38,7 @@ def parse_mail(data: bytes, context: ParseContext) -> Draft:
     if marked:
         # Saved as UTF-16 text: the headers about encodings speak of what it was before.
         data = data.decode(marked, "replace").encode("utf-8")
-    message = email.message_from_bytes(data.lstrip(b"\r\n"), policy=compat32)
+    message = email.message_from_bytes(data.lstrip(b"\r\n"), policy=_RawHeaders())
     _Mail(draft, context).read(message, depth=1)
     return draft
 

@@ -1,7 +1,7 @@
-"""Names and beginnings of the streams of an OLE compound file (.doc, .xls, .ppt, .msg, encrypted).
+"""Streams of an OLE compound file: .doc, .xls, .ppt, .msg, Office files with a password.
 
-Only as much of [MS-CFB] as telling kinds apart needs: the directory, and the first bytes of a
-stream. What the streams mean is decided in formats.py.
+Only as much of [MS-CFB] as telling kinds apart needs: the directory, and streams that have
+sectors of their own. What the streams mean is decided in formats.py and biff.py.
 """
 
 import struct
@@ -36,16 +36,12 @@ class OleDirectory:
         self.streams = tuple(self._read_entries()) if len(data) >= 512 else ()
         self.names = frozenset(stream.name for stream in self.streams)
 
-    def head_of(self, name: str, count: int) -> bytes:
-        """The first bytes of a stream that is large enough to have sectors of its own."""
+    def read(self, name: str) -> bytes:
+        """A stream, if it is large enough to have sectors of its own; as far as it is intact."""
         for stream in self.streams:
             if stream.name == name and stream.size >= _MINI_STREAM_CUTOFF:
-                pieces: list[bytes] = []
-                for sector in self._chain(stream.start):
-                    pieces.append(self._sector(sector))
-                    if len(pieces) * self._sector_bytes >= count:
-                        break
-                return b"".join(pieces)[: min(count, stream.size)]
+                sectors = [self._sector(sector) for sector in self._chain(stream.start)]
+                return b"".join(sectors)[: stream.size]
         return b""
 
     def _sector(self, number: int) -> bytes:

@@ -60,7 +60,7 @@ def _slide(package: Package, part: str, draft: Draft, number: int) -> tuple[str,
             pieces.append(_related_text(package, relation.kind, relation.target))
         except DocumentRefused as refusal:
             draft.notes.append(f"slide {number}: {relation.kind} not read: {refusal.reason}")
-    return _title(root), "\n".join(piece for piece in pieces if piece.strip())
+    return _title(root), "\n".join(piece.strip() for piece in pieces if piece.strip())
 
 
 def _related_text(package: Package, kind: str, target: str) -> str:

@@ -2,6 +2,7 @@
 
 import random
 import resource
+import struct
 import time
 from pathlib import Path
 
@@ -147,6 +148,15 @@ def test_entities_of_the_outside_are_not_fetched(tmp_path: Path) -> None:
         (f"{doctype}<html><body>&e; page</body></html>".encode(), "a.html"),
     ):
         assert "the secret" not in outcome_of(data, name)[1]
+
+
+def test_an_xls_sheet_that_declares_more_than_it_can_hold_is_refused() -> None:
+    dimensions = struct.pack("<HHIIHHH", 0x200, 14, 0, 2**31, 0, 256, 0)
+
+    outcome, reason = outcome_of(compound_file({"Workbook": dimensions}), "a.xls")
+
+    assert outcome == "corrupt"
+    assert "2,147,483,648 rows" in reason
 
 
 @pytest.mark.parametrize("depth", [1_000, 200_000])

@@ -1,0 +1,47 @@
+"""Records of an .xls workbook that decide whether a reader may see it ([MS-XLS] 2.4).
+
+calamine reserves the memory a sheet declares, and a damaged declaration of 300 GB aborts the
+process; a workbook with a password is told from a damaged one.
+"""
+
+import struct
+from collections.abc import Iterator
+
+from batch_assets.sources.documents.outcome import DocumentOutcome, DocumentRefused
+
+_FILEPASS = 0x2F
+_DIMENSIONS = 0x200
+# Of this file format; a sheet cannot declare more.
+_MAX_ROWS = 65_536
+_MAX_COLUMNS = 256
+
+
+def check_workbook_stream(stream: bytes) -> None:
+    """Look through the records of a workbook stream.
+
+    Raises:
+        DocumentRefused: It has a password (encrypted), or declares an impossible sheet (corrupt).
+    """
+    for kind, content in _records(stream):
+        if kind == _FILEPASS:
+            raise DocumentRefused(
+                DocumentOutcome.ENCRYPTED,
+                "the Excel file has a password; save a copy without one and drop that",
+            )
+        if kind == _DIMENSIONS and len(content) >= 12:
+            _, rows, _, columns = struct.unpack_from("<IIHH", content)
+            if rows > _MAX_ROWS or columns > _MAX_COLUMNS:
+                raise DocumentRefused(
+                    DocumentOutcome.CORRUPT,
+                    f"damaged xls file: a sheet declares {rows:,} rows and {columns:,} columns, "
+                    "which this format cannot hold; open it in Excel, save it as .xlsx and drop "
+                    "that",
+                )
+
+
+def _records(stream: bytes) -> Iterator[tuple[int, bytes]]:
+    offset = 0
+    while offset + 4 <= len(stream):
+        kind, size = struct.unpack_from("<HH", stream, offset)
+        yield kind, stream[offset + 4 : offset + 4 + size]
+        offset += 4 + size

@@ -66,15 +66,22 @@ class Host:
         self._workforce.start_missing()
         self._workforce.dispatch()
         self._write_link()
+        if self._is_stopped():
+            self.end()
+            return
         for key, _ in self._selector.select(self._seconds_to_wait()):
             key.data()
         self._workforce.end_late()
         if self._has_signal:
             self._has_signal = False
             self._workforce.bury_dead()
-        if self._stop_at is not None and not self._unsent:
-            is_done = not self._workforce.is_busy
-            self._is_over |= is_done or time.monotonic() >= self._stop_at
+
+    def _is_stopped(self) -> bool:
+        if self._stop_at is None:
+            return False
+        # What a task has answered is delivered before the host leaves.
+        is_done = not self._workforce.is_busy and not self._unsent
+        return is_done or time.monotonic() >= self._stop_at
 
     def _seconds_to_wait(self) -> float | None:
         deadline = self._workforce.next_deadline

@@ -396,7 +396,9 @@ def test_leaving_the_block_lets_running_tasks_end(tmp_path: Path) -> None:
         waiting = pool.submit(task("double", 1))
         wait_until(lambda: pool.statistics().active == 1, "it runs")
         go.touch()
+        started_at = time.monotonic()
 
+    assert time.monotonic() - started_at < 10
     assert running.result(0).value == "seen"
     with pytest.raises(WorkersUnavailable, match="stopped before the task had ended"):
         waiting.result(0)

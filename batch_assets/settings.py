@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
@@ -21,6 +21,18 @@ ENVIRONMENT_PREFIX = "BATCH_ASSETS_"
 _PACKAGE = Path(__file__).resolve().parent
 
 
+_DEVELOPMENT_CONNECTIONS = 10
+_CONNECTIONS_PER_CORE = 10
+_PRODUCTION_CONNECTIONS_MOST = 30
+
+
+def _default_pool_max(environment: str) -> int:
+    if environment != "prod":
+        return _DEVELOPMENT_CONNECTIONS
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(_PRODUCTION_CONNECTIONS_MOST, _CONNECTIONS_PER_CORE * (cores or 1))
+
+
 class DatabaseSettings(BaseModel):
     """`[database]`: how this process uses PostgreSQL."""
 
@@ -29,8 +41,19 @@ class DatabaseSettings(BaseModel):
     url: SecretStr | None = Field(
         default=None, description="PostgreSQL 14 or newer; unset starts the embedded server"
     )
+    environment: Literal["dev", "prod"] = Field(
+        default="dev", description="also BATCH_ASSETS_ENV; decides the default of pool_max"
+    )
     pool_min: int = Field(default=1, ge=0, description="connections kept open by one process")
-    pool_max: int = Field(default=20, ge=1, description="connections one process may open")
+    pool_max: int = Field(
+        default_factory=lambda data: _default_pool_max(data.get("environment", "dev")),
+        ge=1,
+        description="connections one process may open; default: 10, in production 10 for each "
+        "core and at most 30, less where the server has no room",
+    )
+    pool_processes: int = Field(
+        default=4, ge=1, description="processes that open a pool at the same time"
+    )
     connect_timeout_seconds: int = Field(default=10, ge=1)
     lock_timeout_seconds: float = Field(default=30.0, gt=0)
     statement_timeout_seconds: float = Field(default=3600.0, gt=0)
@@ -174,9 +197,7 @@ def load_settings(
         raise ConfigurationError(
             f"{config_file} cannot be read: {error}; expected a TOML file in UTF-8"
         ) from error
-    database = dict(document.pop("database", {}))
-    if url := environ.get(f"{ENVIRONMENT_PREFIX}DATABASE_URL"):
-        database["url"] = url
+    database = _database_section(document.pop("database", {}), environ)
     execution = dict(document.pop("execution", {}))
     if workers := environ.get("CPU_EXECUTOR_WORKERS"):
         execution["cpu_workers"] = workers
@@ -195,6 +216,31 @@ def load_settings(
         raise ConfigurationError(f"{config_file}: {describe_validation(error)}") from None
     settings._environ = environ  # noqa: SLF001 - its own module
     return settings
+
+
+def _database_section(written: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """The section as written, with what the environment says in its place."""
+    section = dict(written)
+    for name, key in (
+        (f"{ENVIRONMENT_PREFIX}DATABASE_URL", "url"),
+        (f"{ENVIRONMENT_PREFIX}ENV", "environment"),
+        ("PGPOOL_SIZE", "pool_max"),
+        ("DB_POOL_SIZE", "pool_max"),
+    ):
+        if value := environ.get(name):
+            section[key] = value
+    # A pool here has one bound: what others keep open and what they open beyond it, together.
+    if overflow := environ.get("DB_MAX_OVERFLOW"):
+        size = section.get("pool_max", _default_pool_max(section.get("environment", "dev")))
+        section["pool_max"] = _count("DB_POOL_SIZE", size) + _count("DB_MAX_OVERFLOW", overflow)
+    return section
+
+
+def _count(name: str, value: object) -> int:
+    text = str(value).strip()
+    if not text.isdigit():
+        raise ConfigurationError(f"{name} is {text!r}, expected a number of connections; write one")
+    return int(text)
 
 
 def describe_validation(error: ValidationError) -> str:

@@ -13,7 +13,8 @@ from batch_assets.errors import ConfigurationError
 from batch_assets.postgres.connect import connect, database_url
 from batch_assets.postgres.migrate import apply_pending
 from batch_assets.postgres.pool import open_pool
-from batch_assets.settings import current_settings
+from batch_assets.postgres.pool_budget import evaluate_pool_max, read_pool_budget
+from batch_assets.settings import DatabaseSettings, current_settings
 
 
 class PostgresCopyResource(dg.ConfigurableResource[psycopg.Connection]):
@@ -35,7 +36,12 @@ class PostgresCopyResource(dg.ConfigurableResource[psycopg.Connection]):
     pool_min: int = Field(
         default=5, ge=0, description="connections kept open once the pool is used"
     )
-    pool_max: int = Field(default=20, ge=1, description="connections open at most")
+    pool_max: int | None = Field(
+        default=None,
+        ge=1,
+        description="connections open at most; default: [database] pool_max, as the server has "
+        "room for it",
+    )
 
     _pool: ConnectionPool[psycopg.Connection] | None = PrivateAttr(default=None)
     _resolved: str | None = PrivateAttr(default=None)
@@ -73,13 +79,23 @@ class PostgresCopyResource(dg.ConfigurableResource[psycopg.Connection]):
         if self._pool is None:
             self._pool = open_pool(
                 self.resolved_url(),
-                min_size=min(self.pool_min, self.pool_max),
-                max_size=self.pool_max,
+                min_size=min(self.pool_min, pool_max := self._fitting_pool_max()),
+                max_size=pool_max,
                 application_name="batch_assets asset pool",
                 options=current_settings().database,
             )
         with self._pool.connection() as conn:
             yield conn
+
+    def _fitting_pool_max(self) -> int:
+        """What this process may open, so that the pools of all processes fit the server."""
+        options = current_settings().database
+        if self.pool_max is not None:
+            options = DatabaseSettings(
+                **{**options.model_dump(exclude_unset=True), "pool_max": self.pool_max}
+            )
+        with self.connect() as conn:
+            return evaluate_pool_max(read_pool_budget(conn, options), options)
 
 
 class ClockResource(dg.ConfigurableResource[datetime]):

@@ -5,7 +5,7 @@ The decisions are pure, in sources/market/plan.py.
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 
 from batch_assets.contracts.table import TableContract, Window, resource_of
+from batch_assets.errors import BatchAssetsError
 from batch_assets.ingest.market import scope_of
 from batch_assets.ingest.vendor_limits import limit_of
 from batch_assets.loading.leases import Connector
@@ -27,6 +28,7 @@ from batch_assets.sources.market.due import CorrectionWindow, correction_window
 from batch_assets.sources.market.feed import Feed, VendorFeed
 from batch_assets.sources.market.need import DayAsked, StoredDay, Why, repair_ranges
 from batch_assets.sources.market.plan import Plan, PlanHistory, Reach, Route, build_plan
+from batch_assets.sources.market.source import MarketSource
 from batch_assets.sources.market.vendors.feed_symbols import (
     check_symbols,
     has_symbols,
@@ -59,7 +61,13 @@ class PlanRequest:
 
 
 def plan_sync(
-    connect: Connector, feed: Feed, request: PlanRequest, *, now: datetime, cache_dir: Path
+    connect: Connector,
+    feed: Feed,
+    request: PlanRequest,
+    *,
+    now: datetime,
+    cache_dir: Path,
+    looked_at: MarketSource | None = None,
 ) -> Plan:
     """Plan a run; asks the database and no vendor.
 
@@ -69,6 +77,8 @@ def plan_sync(
         request: What is wanted.
         now: The present, aware.
         cache_dir: Folder of computed calendars.
+        looked_at: Files to compare with what was loaded, and to close; a run does that later, for
+            it reads them anyway.
 
     Raises:
         ConfigurationError: A symbol is not canonical.
@@ -76,6 +86,9 @@ def plan_sync(
     reach = _reach_of(feed, request)
     with closing(connect()) as conn:
         stored = read_stored_days(conn, feed, request.days)
+        if looked_at is not None:
+            with closing(looked_at):
+                stored = _compare(looked_at, stored, now)
         asked = _judge_days(feed, request.days, stored, now=now, cache_dir=cache_dir)
         history = _read_history(conn, feed, _likely_route(asked, reach))
     return build_plan(
@@ -88,6 +101,26 @@ def plan_sync(
     )
 
 
+def _compare(
+    source: MarketSource, stored: Mapping[date, StoredDay], now: datetime
+) -> dict[date, StoredDay]:
+    """Days with the news whether their files are still those that were loaded."""
+    return {
+        day: replace(known, is_same_source=_source_hash(source, day, now) == known.source_hash)
+        if known.state == "success"
+        else known
+        for day, known in stored.items()
+    }
+
+
+def _source_hash(source: MarketSource, day: date, now: datetime) -> str | None:
+    try:
+        return source.open_day(day, now=now).source_hash
+    except BatchAssetsError:
+        # Not what was loaded, in any case; the run that comes to the day says what is wrong.
+        return None
+
+
 def _likely_route(asked: Sequence[DayAsked], reach: Reach) -> Route:
     """The way whose durations are asked for: by the number of days, whatever is stored of them."""
     draft = build_plan("", asked, reach, PlanHistory(), is_forced=True)
@@ -97,7 +130,7 @@ def _likely_route(asked: Sequence[DayAsked], reach: Reach) -> Route:
 def _reach_of(feed: Feed, request: PlanRequest) -> Reach:
     symbols = None
     if request.symbols:
-        hint = "correct `symbols` in the run's configuration, or --symbols"
+        hint = "correct `symbols` in the run's configuration, or --symbol"
         symbols = tuple(check_symbols(list(request.symbols), feed.name, hint))
     if not isinstance(feed, VendorFeed):
         return Reach(frozenset({Route.FILES}), symbols)
@@ -166,6 +199,7 @@ def read_stored_days(
             reason=reason,
             read_at=started_at,
             rows=counts[key],
+            source_hash=source_hash or None,
             is_same_source=not identity or not source_hash or is_identity_of(identity, source_hash),
             is_same_contract=not contract_version or contract_version == contract.fingerprint,
             is_same_table=window is not None

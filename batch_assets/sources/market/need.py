@@ -44,6 +44,7 @@ class StoredDay:
         reason: Of the same load.
         read_at: When that load began; aware.
         rows: Rows in the table now.
+        source_hash: Of what was read then.
         is_same_source: The mapping and the list of symbols are what they were then.
         is_same_contract: The table's contract is.
         is_same_table: Nobody but the core has changed the day's rows since.
@@ -54,6 +55,7 @@ class StoredDay:
     reason: str
     read_at: datetime
     rows: int = 0
+    source_hash: str | None = None
     is_same_source: bool = True
     is_same_contract: bool = True
     is_same_table: bool = True

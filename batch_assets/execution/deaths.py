@@ -12,7 +12,7 @@ from batch_assets.execution.tasks import TaskOutcome
 
 # How Rust, C++, glib and glibc say that an allocation failed, before they abort.
 _OUT_OF_MEMORY = re.compile(
-    rb"memory allocation of \d+ bytes failed|std::bad_alloc|std::length_error"
+    rb"memory allocation of \d+ bytes failed|std::bad_alloc"
     rb"|failed to allocate \d+ bytes|[Cc]annot allocate memory|[Oo]ut of memory|MemoryError"
 )
 

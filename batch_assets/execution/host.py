@@ -23,6 +23,7 @@ from batch_assets.execution.worker_process import HostedTask
 from batch_assets.execution.workforce import Ending, NoWorkers, Workforce, WorkPlan
 
 _RECEIVE_BYTES = 1024 * 1024
+_LONGEST_WAIT_SECONDS = 3600.0
 
 
 class Host:
@@ -86,7 +87,10 @@ class Host:
     def _seconds_to_wait(self) -> float | None:
         deadline = self._workforce.next_deadline
         moments = [moment for moment in (deadline, self._stop_at) if moment is not None]
-        return max(0.0, min(moments) - time.monotonic()) if moments else None
+        if not moments:
+            return None
+        # The kernel counts the milliseconds of a wait in 31 bits.
+        return min(max(0.0, min(moments) - time.monotonic()), _LONGEST_WAIT_SECONDS)
 
     def _read_wakeup(self) -> None:
         self._has_signal = True

@@ -3,8 +3,11 @@
 Values alone: the pool is in isolation.py, the processes behind it in host.py and worker.py.
 """
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
+
+from batch_assets.errors import ConfigurationError
 
 
 class TaskOutcome(StrEnum):
@@ -29,6 +32,18 @@ class TaskLimits:
 
     timeout_seconds: float
     memory_bytes: int
+
+    def __post_init__(self) -> None:
+        """Refuse limits that mean nothing.
+
+        Raises:
+            ConfigurationError: One is not above zero, or there is no deadline.
+        """
+        if not (0 < self.timeout_seconds < math.inf and self.memory_bytes > 0):
+            raise ConfigurationError(
+                f"the limits of a task are {self.timeout_seconds} s and {self.memory_bytes} bytes, "
+                "expected finite numbers above zero; set both"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ from batch_assets.execution.tasks import TaskOutcome
 CONTROL_DESCRIPTOR = 3
 
 _RECEIVE_BYTES = 256 * 1024
-# Room to report in, after a task has used up its limit.
+# Some parsers put the whole file into their message.
+_MESSAGE_CHARACTERS = 4_000
 _DETAILS_CHARACTERS = 8_000
 
 
@@ -92,10 +93,14 @@ def _serve(control: socket.socket) -> None:
             order = _Order(
                 number, function, Packed(inline, file), is_spread, memory_bytes, result_file
             )
+            with suppress(_Refused):
+                # Threads that its module starts are the module's, and are not left by the task.
+                _find(order.function)
+            threads_before = _thread_count()
             process_limits.reset_peak()
             answer = _run(order)
             grown_bytes = process_limits.resident_bytes() - first_resident_bytes
-            is_worn = grown_bytes > memory_bytes // 2 or _has_children()
+            is_worn = grown_bytes > memory_bytes // 2 or _has_leftovers(threads_before)
             _flush_output()
             control.sendall(
                 encode_message(
@@ -198,14 +203,25 @@ def _name(error: BaseException) -> str:
         message = str(error)
     except Exception:  # noqa: BLE001 - an exception of the user that cannot even be shown
         message = "(no message: its own text fails)"
+    if len(message) > _MESSAGE_CHARACTERS:
+        message = f"{message[:_MESSAGE_CHARACTERS]} …"
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
-def _has_children() -> bool:
-    """Whether the task left processes behind; the host ends them with this worker."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children")
+def _thread_count() -> int:
+    threading = sys.modules.get("threading")
+    return threading.active_count() if threading else 1
+
+
+def _has_leftovers(threads_before: int) -> bool:
+    """Whether the task left processes or threads behind; they end with this worker."""
+    if _thread_count() > threads_before:
+        return True
     with suppress(OSError):
-        return bool(children.read_bytes())
+        # The kernel lists children by the thread that started them.
+        return any(
+            (thread / "children").read_bytes() for thread in Path("/proc/self/task").iterdir()
+        )
     return False
 
 

@@ -277,14 +277,10 @@ class Workforce:
 
     def _give(self, worker: WorkerProcess, task: HostedTask) -> None:
         task.attempts += 1
-        if worker.give(task, f"{self._plan.folder}/{task.number}-{task.attempts}.result"):
-            self._tell_started(task)
-            return
-        # It died before it could take the task, which is none of the task's fault.
-        task.attempts -= 1
-        worker.running = None
-        worker.kill()
-        self._queue.appendleft(task)
+        self._tell_started(task)
+        if not worker.give(task, f"{self._plan.folder}/{task.number}-{task.attempts}.result"):
+            # Dead already, most likely; counted as a crash, so that it cannot go on for ever.
+            worker.kill()
 
     def _judge(self, worker: WorkerProcess, status: int, peak_bytes: int) -> None:
         task = worker.running

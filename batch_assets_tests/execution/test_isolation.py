@@ -482,3 +482,30 @@ def test_nothing_outlives_the_caller(tmp_path: Path, number: signal.Signals) -> 
         caller.wait(10)
     left = [file.name for folder in spool.iterdir() for file in folder.iterdir()]
     assert set(left) <= {"lock"}
+
+
+def test_worker_in_which_a_thread_is_left_is_replaced(workers: IsolatedWorkers) -> None:
+    left = only(workers, task("leave_a_thread")).value
+
+    assert isinstance(left, int)
+    wait_until(lambda: is_gone(left), "the worker is gone", 5)
+
+
+def test_message_of_any_length_is_cut(workers: IsolatedWorkers) -> None:
+    result = only(workers, task("fail_at_length", 20_000_000))
+
+    assert result.error.startswith("ValueError: xxx")
+    assert len(result.error) < 5_000
+    assert len(result.details) < 10_000
+
+
+@pytest.mark.parametrize(("seconds", "size"), [(0, 1), (-1, 1), (float("inf"), 1), (1, 0)])
+def test_limits_that_mean_nothing_are_refused(seconds: float, size: int) -> None:
+    with pytest.raises(ConfigurationError, match="expected finite numbers above zero"):
+        TaskLimits(seconds, size)
+
+
+def test_deadline_may_be_weeks_away(workers: IsolatedWorkers) -> None:
+    weeks = TaskLimits(timeout_seconds=1e8, memory_bytes=LIMITS.memory_bytes)
+
+    assert only(workers, task("double", 1, weeks)).value == 2

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import NoReturn
@@ -144,6 +145,15 @@ def leave_a_child(pid_file: str) -> str:
     child = subprocess.Popen(["sleep", "600"])
     write_whole(pid_file, str(child.pid))
     return "left"
+
+
+def leave_a_thread(_: object = None) -> int:
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    return os.getpid()
+
+
+def fail_at_length(size: int) -> NoReturn:
+    raise ValueError("x" * size)
 
 
 def leave_a_daemon(pid_file: str) -> str:

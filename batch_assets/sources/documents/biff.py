@@ -29,12 +29,13 @@ def check_workbook_stream(stream: bytes) -> None:
                 "the Excel file has a password; save a copy without one and drop that",
             )
         if kind == _DIMENSIONS and len(content) >= 12:
-            _, rows, _, columns = struct.unpack_from("<IIHH", content)
-            if rows > _MAX_ROWS or columns > _MAX_COLUMNS:
+            first_row, rows, first_column, columns = struct.unpack_from("<IIHH", content)
+            is_backwards = first_row > rows or first_column > columns
+            if is_backwards or rows > _MAX_ROWS or columns > _MAX_COLUMNS:
                 raise DocumentRefused(
                     DocumentOutcome.CORRUPT,
-                    f"damaged xls file: a sheet declares {rows:,} rows and {columns:,} columns, "
-                    "which this format cannot hold; open it in Excel, save it as .xlsx and drop "
+                    f"damaged xls file: a sheet declares rows {first_row:,} to {rows:,} and columns "
+                    f"{first_column:,} to {columns:,}, which cannot be; open it in Excel, save it as .xlsx and drop "
                     "that",
                 )
 

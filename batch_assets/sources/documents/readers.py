@@ -73,3 +73,13 @@ def processing_fingerprints(settings: ChunkSettings) -> dict[str, str]:
         MEDIA_TYPES[kind]: f"{reader.library} {reader.version}; {settings.fingerprint}"
         for kind, reader in READERS.items()
     }
+
+
+def worker_modules() -> tuple[str, ...]:
+    """What a worker imports before its first document, so that no document pays for it.
+
+    openpyxl is not among them: it doubles a worker's memory and few workbooks need it.
+    """
+    package = "batch_assets.sources.documents"
+    ours = sorted({f"{package}.{reader.module}" for reader in READERS.values()})
+    return (f"{package}.parse", *ours, "semantic_text_splitter")

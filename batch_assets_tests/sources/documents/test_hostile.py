@@ -150,13 +150,14 @@ def test_entities_of_the_outside_are_not_fetched(tmp_path: Path) -> None:
         assert "the secret" not in outcome_of(data, name)[1]
 
 
-def test_an_xls_sheet_that_declares_more_than_it_can_hold_is_refused() -> None:
-    dimensions = struct.pack("<HHIIHHH", 0x200, 14, 0, 2**31, 0, 256, 0)
+@pytest.mark.parametrize(("first_row", "rows"), [(0, 2**31), (243, 1)])
+def test_an_xls_sheet_that_declares_the_impossible_is_refused(first_row: int, rows: int) -> None:
+    dimensions = struct.pack("<HHIIHHH", 0x200, 14, first_row, rows, 0, 256, 0)
 
     outcome, reason = outcome_of(compound_file({"Workbook": dimensions}), "a.xls")
 
     assert outcome == "corrupt"
-    assert "2,147,483,648 rows" in reason
+    assert f"rows {first_row:,} to {rows:,}" in reason
 
 
 @pytest.mark.parametrize("depth", [1_000, 200_000])

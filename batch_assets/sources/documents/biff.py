@@ -34,9 +34,9 @@ def check_workbook_stream(stream: bytes) -> None:
             if is_backwards or rows > _MAX_ROWS or columns > _MAX_COLUMNS:
                 raise DocumentRefused(
                     DocumentOutcome.CORRUPT,
-                    f"damaged xls file: a sheet declares rows {first_row:,} to {rows:,} and columns "
-                    f"{first_column:,} to {columns:,}, which cannot be; open it in Excel, save it as .xlsx and drop "
-                    "that",
+                    f"damaged xls file: a sheet declares rows {first_row:,} to {rows:,} and "
+                    f"columns {first_column:,} to {columns:,}, which cannot be; open it in Excel, "
+                    "save it as .xlsx and drop that",
                 )
 
 

@@ -16,7 +16,8 @@ _INVISIBLE = re.compile("[\u00ad\u2060\ufeff]")
 # A zero-width space separates words in Thai, Lao, Tibetan, Burmese and Khmer, and only there.
 _ZERO_WIDTH = re.compile("(?<![\u0e00-\u109f\u1780-\u17ff])\u200b")
 _LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
-_TRAILING_BLANKS = re.compile("[ \t\u00a0\u3000]+(?=\n|$)")
+# Begins where a run of blanks begins, or long runs would cost the square of their length.
+_TRAILING_BLANKS = re.compile("(?<![ \t\u00a0\u3000])[ \t\u00a0\u3000]+(?=\n|$)")
 _MANY_BLANK_LINES = re.compile("\n{4,}")
 
 

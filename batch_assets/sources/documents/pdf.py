@@ -22,8 +22,9 @@ from batch_assets.sources.documents.parsed import Draft, Segment, SegmentKind
 # A number larger than a PDF integer may be (ISO 32000-1, annex C): the page tree is nonsense.
 _ABSURD_COUNT = re.compile(rb"/Count\s+(\d{10,})")
 _MAX_PDF_INTEGER = 2**31 - 1
-# PDFium writes U+FFFE for a hyphen at the end of a line and joins the lines.
-_LINE_HYPHEN = re.compile("(\\w*)\ufffe[ \r\n]*(\\w*)")
+# PDFium writes U+FFFE for a hyphen at the end of a line and joins the lines. No word is longer
+# than the bounds, which keep the search linear.
+_LINE_HYPHEN = re.compile("(\\w{0,40})\ufffe[ \r\n]{0,4}(\\w{0,40})")
 _WORD = re.compile(r"\w+(?:-\w+)*")
 # Drawn as text, but no keyboard and no query has them: ligatures, and the radicals that some
 # producers map in place of the Han characters they look like.

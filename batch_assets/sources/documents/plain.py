@@ -9,7 +9,7 @@ from batch_assets.sources.documents.context import ParseContext
 from batch_assets.sources.documents.encoding import decode_text
 from batch_assets.sources.documents.parsed import Draft, SegmentKind
 
-_HEADING = re.compile(r"#{1,6}[ \t]+(.*?)[ \t#]*$")
+_HEADING = re.compile(r"#{1,6}[ \t]+\S")
 _FENCE = re.compile(r" {0,3}(```|~~~)")
 
 
@@ -37,8 +37,8 @@ def parse_markdown(data: bytes, context: ParseContext) -> Draft:  # noqa: ARG001
         heading = None if fence else _HEADING.match(line)
         if heading:
             _add_section(draft, label, lines)
-            label, lines = heading[1], []
-            draft.title = draft.title or heading[1]
+            label, lines = line.strip(" \t#"), []
+            draft.title = draft.title or label
         lines.append(line)
     _add_section(draft, label, lines)
     return draft

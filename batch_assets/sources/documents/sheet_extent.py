@@ -16,11 +16,11 @@ from batch_assets.sources.documents.office_text import markup_text
 from batch_assets.sources.documents.outcome import DocumentRefused
 from batch_assets.sources.documents.package import Package, Relation, damaged
 
-_ROW = re.compile(rb'<(?:\w+:)?row\b[^>]*?\sr\s*=\s*["\'](\d{1,10})["\']')
+_ROW = re.compile(rb'<(?:\w+:)?row\b[^<>]*?\sr\s*=\s*["\'](\d{1,10})["\']')
 # Columns of one letter need no search: no more than 26 of them.
 _WIDE_CELL = re.compile(rb'\sr\s*=\s*["\']([A-Za-z]{2,3})(\d{1,7})["\']')
 _NARROW_CELL = re.compile(rb'\sr\s*=\s*["\'][A-Za-z](\d{5,7})["\']')
-_ERROR_CELL = re.compile(rb'<(?:\w+:)?c\b[^>]*?\st\s*=\s*["\']e["\']')
+_ERROR_CELL = re.compile(rb'<(?:\w+:)?c\b[^<>]*?\st\s*=\s*["\']e["\']')
 _FORMULA_ALONE = re.compile(rb"</f></c>|<f\b[^>]*/></c>")
 _NARROW_COLUMN = re.compile(rb'\sr\s*=\s*["\']([A-Za-z])\d')
 _ONE_LETTER = 26

@@ -7,7 +7,8 @@ import re
 from collections import Counter
 
 _HTML = re.compile(
-    r"\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*"
+    # Atomic: a comment once matched is not tried in other lengths.
+    r"\s*(?>(?><\?xml[^>]*>\s*|<!--.*?-->\s*)*)"
     r"<(?:!doctype\s+html|html|head|body|title|meta|table|div|p|h[1-6]|span|ul|ol|article|section"
     r"|main|center|font|style)(?=[\s/>])[^>]*>",
     re.IGNORECASE | re.DOTALL,
@@ -18,7 +19,7 @@ _MAIL_HEADER_NAMES = (
     "delivered-to reply-to sender in-reply-to references content-transfer-encoding"
 )
 _MAIL_HEADERS = frozenset(_MAIL_HEADER_NAMES.split())
-_MAILBOX_LINE = re.compile(r"^From \S+.*\d{4}.*\n[!-9;-~]+:", re.MULTILINE)
+_MAILBOX_LINE = re.compile(r"^From \S[^\n]{1,200}\n[!-9;-~]+:", re.MULTILINE)
 _DELIMITERS = ",\t;|"
 _TABLE_LINES = 50
 # Fewer lines prove nothing: two lines of prose often have one comma each.
@@ -26,7 +27,7 @@ _MIN_TABLE_LINES = 3
 _MARKDOWN_SIGNS = (
     re.compile(r"^#{1,6} \S", re.MULTILINE),
     re.compile(r"^```", re.MULTILINE),
-    re.compile(r"\[[^\]\n]+\]\([^)\n]+\)"),
+    re.compile(r"\[[^\[\]\n]+\]\([^()\n]+\)"),
     re.compile(r"^\|.*\|\s*\n\|[ :|-]+\|", re.MULTILINE),
     re.compile(r"\*\*[^*\n]+\*\*"),
     re.compile(r"^[-*+] \S.*\n[-*+] \S", re.MULTILINE),

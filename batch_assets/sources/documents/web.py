@@ -27,6 +27,7 @@ _META_WITHIN = 8192
 _META_CHARSET = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([\w:.-]+)", re.IGNORECASE)
 _XML_ENCODING = re.compile(rb"<\?xml[^>]+encoding\s*=\s*[\"']([\w:.-]+)")
 _CONTAINER = re.compile(r"<(?!/?(?:script|style|title|p|br)[\s/>])[^<>]*>", re.IGNORECASE)
+_BLANK_LINES = re.compile(r"\n(?:[\t]*\n)+")
 _BLANKS = re.compile("[ \t\n\r\f]+")
 
 
@@ -160,4 +161,5 @@ def _name(element: etree._Element) -> str:
 
 def _tidy(text: str) -> str:
     # Markup between blocks leaves runs of blank lines that mean nothing.
-    return re.sub(r"[ \t]*\n[ \t]*(?:\n[ \t]*)+", "\n\n", re.sub("(?m)^ +| +$", "", text)).strip()
+    lines = (line.strip(" ") for line in text.split("\n"))
+    return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()

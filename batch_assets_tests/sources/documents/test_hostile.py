@@ -160,6 +160,33 @@ def test_an_xls_sheet_that_declares_the_impossible_is_refused(first_row: int, ro
     assert f"rows {first_row:,} to {rows:,}" in reason
 
 
+REPEATED = 300_000
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("blanks.txt", b"a" + b" " * REPEATED + b"b"),
+        ("lines.txt", b"a" + b" \n" * REPEATED + b"b"),
+        ("comments", b"<!-- a -->" * REPEATED + b"x"),
+        ("brackets", b"[" * REPEATED),
+        ("links.md", b"# " + b" " * REPEATED + b"a #"),
+        ("page.html", b"<html><pre>a" + b" " * REPEATED + b"b</pre>" + b"<td>" * 9000),
+        ("tags.html", b"<html><p>" + b"<" * REPEATED),
+        ("mail.eml", b"Subject: " + b"=?utf-8?q?a?= " * 20_000 + b"\nFrom: a@b\n\nx"),
+        ("box", b"From " + b"2024" * REPEATED),
+        ("sheet.xlsx", zip_of(xlsx_parts({"S": "<row " * REPEATED}))),
+    ],
+)
+def test_time_does_not_grow_with_the_square_of_repetitions(name: str, data: bytes) -> None:
+    started = time.process_time()
+
+    outcome_of(data, name)
+
+    # Each takes tenths of a second; the square of 300,000 would be minutes.
+    assert time.process_time() - started < 10
+
+
 @pytest.mark.parametrize("depth", [1_000, 200_000])
 def test_deep_nesting_ends_in_text_or_a_refusal(depth: int) -> None:
     word = zip_of(docx_parts("<w:x>" * depth + paragraph("deep") + "</w:x>" * depth))

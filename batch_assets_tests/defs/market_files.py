@@ -35,6 +35,7 @@ class Market:
         folder: Holds batch_assets.toml and a folder of files for each feed.
         url: Database that the assets load into.
         state_dir: Caches, shared by the tests of one session: a calendar costs 3 seconds.
+        environment: More variables, such as tokens.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class Market:
     state_dir: Path
     feeds: dict[str, str] = field(default_factory=dict)
     instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
+    environment: dict[str, str] = field(default_factory=dict)
 
     def add_feed(self, name: str, calendar: str = "XSHG", **settings: str) -> None:
         """A feed of by-day files; further settings are TOML texts."""
@@ -73,6 +75,7 @@ class Market:
         environment = {
             "BATCH_ASSETS_DATABASE_URL": self.url,
             "BATCH_ASSETS_HOME": str(self.state_dir),
+            **self.environment,
         }
         return load_settings(environment, working_dir=self.folder)
 

@@ -13,6 +13,7 @@ from batch_assets.defs.common.resources import ClockResource, PostgresCopyResour
 from batch_assets.defs.common.retries import translating_failures
 from batch_assets.defs.market.checks import build_check_specs, evaluate_run, failed_day_evaluation
 from batch_assets.defs.market.metadata import metadata_of, plan_text, summary_of
+from batch_assets.defs.market.reference_keys import deps_of_bars
 from batch_assets.ingest.market import DayReport, options_of
 from batch_assets.ingest.market_plan import PlanRequest, plan_sync
 from batch_assets.ingest.market_run import MarketAccess, sync_plan
@@ -62,6 +63,7 @@ def build_daily_bars(
     @dg.asset(
         key=asset_key,
         partitions_def=partitions,
+        deps=deps_of_bars(feed),
         # Beta in 1.13. A range runs in few runs: one run for each day would cost 10 s a day.
         backfill_policy=_backfill_policy(feed),
         check_specs=build_check_specs(asset_key),

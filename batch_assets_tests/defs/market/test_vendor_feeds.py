@@ -88,3 +88,49 @@ def test_a_range_by_symbol_is_one_run_and_one_question_a_symbol(market: Market) 
     assert result.success
     assert market.stored_days("vendor") == {day.isoformat(): 40 for day in DAYS}
     assert len(server.requests) == len(symbols)
+
+
+# What a person sees in the step's failure: observed, expected, next step, for each of the three
+# mistakes that everybody makes once.
+CLEAR = {
+    "wrong token": ("您的token不对", "expected code 0", "check the token in TOKEN_OF_TEST"),
+    "unreachable": ("no connection", "expected an answer", "check the network and base_url"),
+    "black-listed": ("this address is black-listed", "expected a login", "wait a day"),
+    "no such host": ("name cannot be resolved", "expected an answer", "check the network"),
+}
+
+
+@pytest.mark.parametrize("mistake", CLEAR)
+def test_each_common_mistake_is_one_clear_message_in_the_failure_of_the_step(
+    market: Market, mistake: str
+) -> None:
+    market.environment["TOKEN_OF_TEST"] = "token"
+    with (
+        HttpVendorServer(tushare_answers(MARKET, token="another")) as http,
+        BaostockServer() as baostock,
+    ):
+        baostock.login_faults.extend(["10001011"] * 9)
+        closed = "http://127.0.0.1:9"
+        tushare = 'vendor = "tushare"\ntoken_env = "TOKEN_OF_TEST"\nbase_url = '
+        use_vendor(
+            market,
+            {
+                "wrong token": f'{tushare}"{http.base_url}"',
+                "unreachable": f'{tushare}"{closed}"',
+                "no such host": f'{tushare}"http://vendor.invalid"',
+                "black-listed": f'vendor = "baostock"\nhost = "127.0.0.1"\nport = {baostock.port}',
+            }[mistake],
+        )
+
+        result = market.sync("2024-09-27", "2024-10-08")
+
+    assert not result.success
+    text = failure_text(result)
+    for part in CLEAR[mistake]:
+        assert part in text
+    assert text.startswith("3 of 12 days failed; the others are loaded.")
+    assert "Traceback" not in text
+    if mistake in ("wrong token", "black-listed"):
+        assert len(http.requests) + baostock.logins == 1
+    days = market.rows("SELECT error_message FROM ops.loads WHERE state = 'failed' ORDER BY 1")
+    assert len(days) == 3

@@ -111,7 +111,10 @@ def test_each_common_mistake_is_one_clear_message_in_the_failure_of_the_step(
     ):
         baostock.login_faults.extend(["10001011"] * 9)
         closed = "http://127.0.0.1:9"
-        tushare = 'vendor = "tushare"\ntoken_env = "TOKEN_OF_TEST"\nbase_url = '
+        # The third day finds the circuit open, and does not wait a minute for it here.
+        tushare = (
+            'vendor = "tushare"\ntoken_env = "TOKEN_OF_TEST"\nmax_wait_seconds = 0\nbase_url = '
+        )
         use_vendor(
             market,
             {

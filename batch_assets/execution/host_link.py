@@ -21,6 +21,7 @@ from batch_assets.errors import WorkersUnavailable
 from batch_assets.execution.descendants import MARK, list_marked
 from batch_assets.execution.framing import Message, MessageReader, encode_message
 from batch_assets.execution.orders import Arrival, Order
+from batch_assets.execution.pool_statistics import StatisticsFile
 from batch_assets.execution.spool import Packed, discard
 from batch_assets.execution.tasks import TaskOutcome, TaskResult, WorkerStatistics
 from batch_assets.execution.workforce import MAX_ATTEMPTS, WorkPlan
@@ -62,6 +63,7 @@ class HostLink:
             mark=secrets.token_hex(8),
         )
         self._log = folder / _LOG_NAME
+        self._statistics_file = StatisticsFile(folder, lambda: self.statistics)
         self._orders: dict[int, Order] = {}
         self._inbox: deque[tuple[object, ...]] = deque()
         self._lock = threading.Lock()
@@ -141,7 +143,7 @@ class HostLink:
     def _turn(self) -> None:
         self._read_inbox()
         self._write()
-        for key, _ in self._selector.select():
+        for key, _ in self._selector.select(self._statistics_file.write_if_due()):
             if key.fileobj is self._wake_reader:
                 with suppress(BlockingIOError):
                     self._wake_reader.recv(4096)

@@ -129,6 +129,16 @@ def sweep(spool_dir: Path) -> list[str]:
     return swept
 
 
+def list_pool_folders(spool_dir: Path) -> list[Path]:
+    """The folders of pools that are open."""
+    found = []
+    for folder in spool_dir.glob(f"{_FOLDER_PREFIX}*"):
+        with suppress(OSError):
+            if not _is_abandoned(folder):
+                found.append(folder)
+    return found
+
+
 def _is_abandoned(folder: Path) -> bool:
     lock = os.open(folder / _LOCK_NAME, os.O_RDWR)
     try:

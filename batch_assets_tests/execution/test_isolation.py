@@ -214,7 +214,11 @@ def test_large_values_travel_as_files_that_do_not_stay(workers: IsolatedWorkers)
     result = only(workers, task("echo", "x" * 3_000_000))
 
     assert result.value == "x" * 3_000_000
-    assert {file.name for file in workers.folder.iterdir()} <= {"lock", "host.log"}
+    assert {file.name for file in workers.folder.iterdir()} <= {
+        "lock",
+        "host.log",
+        "statistics.json",
+    }
 
 
 def test_values_around_the_size_of_a_message_arrive(workers: IsolatedWorkers) -> None:

@@ -6,9 +6,9 @@ Splitting is semantic-text-splitter's: at headings, paragraphs, sentences, words
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 
 from batch_assets.errors import ConfigurationError
+from batch_assets.sources.documents.library_versions import library_version
 from batch_assets.sources.documents.parsed import ParsedDocument, SegmentKind
 
 SPLITTER = "semantic-text-splitter"
@@ -48,7 +48,7 @@ class ChunkSettings:
     def fingerprint(self) -> str:
         """Changes when the same text would be split in another way."""
         return (
-            f"{SPLITTER} {version(SPLITTER)}/{REVISION} "
+            f"{SPLITTER} {library_version(SPLITTER)}/{REVISION} "
             f"{self.size_characters}/{self.overlap_characters}"
         )
 

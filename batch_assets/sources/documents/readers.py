@@ -3,22 +3,19 @@
 Parsers and their libraries are imported when a file of their format comes.
 """
 
-import platform
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, cast
 
 from batch_assets.sources.documents.chunks import ChunkSettings
 from batch_assets.sources.documents.formats import MEDIA_TYPES, DocumentFormat
+from batch_assets.sources.documents.library_versions import STANDARD_LIBRARY, library_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from batch_assets.sources.documents.context import ParseContext
     from batch_assets.sources.documents.parsed import Draft
-
-_STANDARD_LIBRARY = "python"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +37,7 @@ class Reader:
     @property
     def version(self) -> str:
         """Version of the library and revision of our code: `5.15.2/1`."""
-        is_ours = self.library == _STANDARD_LIBRARY
-        library_version = platform.python_version() if is_ours else version(self.library)
-        return f"{library_version}/{self.revision}"
+        return f"{library_version(self.library)}/{self.revision}"
 
     def load(self) -> "Callable[[bytes, ParseContext], Draft]":
         """Import the parser."""
@@ -60,7 +55,7 @@ READERS = {
     DocumentFormat.XLS: _WORKBOOK,
     DocumentFormat.ODS: _WORKBOOK,
     DocumentFormat.HTML: Reader("web", "parse_web", "lxml"),
-    DocumentFormat.MAIL: Reader("mail", "parse_mail", _STANDARD_LIBRARY),
+    DocumentFormat.MAIL: Reader("mail", "parse_mail", STANDARD_LIBRARY),
     DocumentFormat.CSV: Reader("plain", "parse_csv", "charset-normalizer"),
     DocumentFormat.MARKDOWN: Reader("plain", "parse_markdown", "charset-normalizer"),
     DocumentFormat.TEXT: Reader("plain", "parse_text", "charset-normalizer"),

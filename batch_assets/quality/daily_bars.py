@@ -19,7 +19,12 @@ _LISTED_DAYS = 5
 
 
 def judge_days(
-    days: int, *, failed: Sequence[str], unconfirmed: Sequence[str], not_ready: Sequence[str]
+    days: int,
+    *,
+    failed: Sequence[str],
+    unconfirmed: Sequence[str],
+    not_ready: Sequence[str],
+    partial: Sequence[str] = (),
 ) -> Verdict:
     """Every day of a run was loaded, or is known to have no rows, or is not due yet.
 
@@ -28,13 +33,19 @@ def judge_days(
         failed: Keys of days that should have rows and were not loaded.
         unconfirmed: Keys of days without rows, of which nobody knows whether that is right.
         not_ready: Keys of days whose rows are not due yet.
+        partial: Keys of days that are stored and lack symbols.
     """
     level = Level.OK
     if failed:
         level = Level.ERROR
-    elif unconfirmed:
+    elif unconfirmed or partial:
         level = Level.WARN
-    named = {"failed": failed, "empty without confirmation": unconfirmed, "not ready": not_ready}
+    named = {
+        "failed": failed,
+        "partial": partial,
+        "empty without confirmation": unconfirmed,
+        "not ready": not_ready,
+    }
     seen = [f"{len(keys)} {what} ({listed(keys)})" for what, keys in named.items() if keys]
     return Verdict(
         level=level,
@@ -43,6 +54,7 @@ def judge_days(
         figures={
             "days": days,
             "days_failed": len(failed),
+            "days_partial": len(partial),
             "days_unconfirmed_empty": len(unconfirmed),
             "days_not_ready": len(not_ready),
         },

@@ -27,6 +27,7 @@ from batch_assets.quality.daily_bars import (
 )
 from batch_assets.sources.market.due import newest_due_session
 from batch_assets.sources.market.feed import Feed
+from batch_assets.sources.market.part_checks import SUBSET
 
 EVERY_DAY_IS_LOADED = "every_day_is_loaded"
 LEDGER_BALANCES = "ledger_balances"
@@ -116,6 +117,11 @@ def evaluate_run(
                 failed=_keys_in(reports, LoadState.FAILED),
                 unconfirmed=_keys_in(reports, LoadState.UNCONFIRMED_EMPTY),
                 not_ready=_keys_in(reports, LoadState.NOT_READY),
+                # A person who chose symbols knows that the days are not whole.
+                partial=_keys_in(
+                    [report for report in reports if report.load.reason != SUBSET],
+                    LoadState.PARTIAL,
+                ),
             ),
             LEDGER_BALANCES: judge_ledger(conn, source, [r.load.load_id for r in loaded]),
             ERROR_RATE: judge_error_rate(read, rejected),

@@ -14,6 +14,13 @@ from pathlib import Path
 from batch_assets.contracts.batch import SourceBatch
 from batch_assets.contracts.table import Disposition, Window
 from batch_assets.errors import SourceChanged, UnreadableSource
+from batch_assets.execution.isolation import (
+    IsolatedWorkers,
+    Task,
+    TaskLimits,
+    TaskOutcome,
+    TaskResult,
+)
 from batch_assets.loading.prepare import Position, WindowSource
 from batch_assets.sources.spreadsheets.preflight import Refusal
 from batch_assets.sources.spreadsheets.spool import ReadRequest, ReadResult, hash_file, read_spool
@@ -22,9 +29,61 @@ from batch_assets.sources.spreadsheets.template import SpreadsheetTemplate
 Submit = Callable[[ReadRequest], "Future[ReadResult]"]
 """Has a file read in a worker process; ends with what was found, or why the worker did not end."""
 
+_READ = "batch_assets.sources.spreadsheets.spool:read_to_spool"
+
 # Files that workers read before they are wanted. Their rows wait on disk, so the number bounds
 # the spool folder and nothing in memory.
 READ_AHEAD = 8
+
+
+_ENDINGS = {
+    TaskOutcome.TIMEOUT: (
+        Refusal.TOO_LARGE,
+        "took longer than {limits.timeout_seconds:g} s to read; split it, or save it as .xlsx or "
+        ".csv, which are read in pieces",
+    ),
+    TaskOutcome.MEMORY: (
+        Refusal.TOO_LARGE,
+        "needs more than {limits.memory_bytes:,} bytes to read; split it, or save it as .xlsx or "
+        ".csv, which are read in pieces",
+    ),
+    TaskOutcome.CRASH: (
+        Refusal.CORRUPT,
+        "ended the process that read it, twice; it is damaged: save it again in a spreadsheet "
+        "program",
+    ),
+    TaskOutcome.ERROR: (
+        Refusal.CORRUPT,
+        "cannot be read ({error}); save it again in a spreadsheet program",
+    ),
+}
+
+
+def submit_to(workers: IsolatedWorkers, limits: TaskLimits) -> Submit:
+    """Reading in worker processes: whatever a file does to its reader, it does to its own alone."""
+
+    def submit(request: ReadRequest) -> "Future[ReadResult]":
+        answer: Future[ReadResult] = Future()
+
+        def settle(done: "Future[TaskResult]") -> None:
+            failure = done.exception()
+            if failure is not None:
+                answer.set_exception(failure)
+            else:
+                answer.set_result(_result_of(done.result(), request))
+
+        workers.submit(Task(_READ, request, limits)).add_done_callback(settle)
+        return answer
+
+    return submit
+
+
+def _result_of(ended: TaskResult, request: ReadRequest) -> ReadResult:
+    if isinstance(ended.value, ReadResult):
+        return ended.value
+    refusal, text = _ENDINGS[ended.outcome]
+    reason = text.format(limits=ended.task.limits, error=ended.error)
+    return ReadResult(error=f"{request.file}: {reason}", refusal=refusal)
 
 
 @dataclass(frozen=True, slots=True)

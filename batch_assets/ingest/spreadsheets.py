@@ -13,11 +13,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from batch_assets.contracts.table import Scope, TableContract
+from batch_assets.execution.isolation import IsolatedWorkers, TaskLimits
 from batch_assets.ingest.spreadsheet_deliveries import (
     Delivery,
     DeliveryReader,
     Submit,
     find_deliveries,
+    submit_to,
 )
 from batch_assets.loading.leases import Connector
 from batch_assets.loading.load import load_windows
@@ -33,6 +35,10 @@ from batch_assets.sources.spreadsheets.contract import template_contract
 from batch_assets.sources.spreadsheets.header import name_columns
 from batch_assets.sources.spreadsheets.spool import ReadRequest
 from batch_assets.sources.spreadsheets.template import ContractMode, SpreadsheetTemplate
+
+# A million rows of 20 columns take 25 s and 180 MB (measured); formats that are held whole take
+# more, and shared strings as much as they are long.
+READ_LIMITS = TaskLimits(timeout_seconds=900.0, memory_bytes=1024**3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +87,9 @@ def load_workbook_files(
     files: Sequence[Path],
     day: date,
     *,
-    submit: Submit,
-    spool_dir: Path,
+    workers: IsolatedWorkers,
     options: LoadOptions,
+    limits: TaskLimits = READ_LIMITS,
 ) -> Iterator[FileReport]:
     """Load files that arrived on a day; each window is reported as soon as it is committed.
 
@@ -95,18 +101,19 @@ def load_workbook_files(
         template: How the files are read, and where their rows go.
         files: All files of the day for a template that replaces; else any of them.
         day: The day they arrived: the partition.
-        submit: Has a file read in a worker process.
-        spool_dir: Folder for rows on their way; what is put there is removed again.
+        workers: Processes that read; their folder holds rows on their way.
         options: Bounds and limits of the load.
+        limits: What reading one file may use.
 
     Raises:
         SchemaMismatch: The table is not as the template says; nothing was read.
         DatabaseUnavailable: The database failed; windows reported before are committed.
     """
+    submit = submit_to(workers, limits)
     extra = _extra_columns(template, files, submit, day)
     contract = template_contract(template, extra)
     ensure_table(connect, contract, may_add_columns=template.contract is ContractMode.EVOLVE)
-    with TemporaryDirectory(dir=spool_dir, prefix="spreadsheets-") as folder:
+    with TemporaryDirectory(dir=workers.folder, prefix="spreadsheets-") as folder:
         reader = DeliveryReader(template, day, submit, Path(folder), extra)
         deliveries = {item.window.key: item for item in find_deliveries(template, files, day)}
         read_ahead = _not_known(connect, contract, deliveries.values(), force=options.force)

@@ -1,7 +1,6 @@
-"""Workbooks of an arrival day to rows, in this process: isolation has tests of its own."""
+"""Workbooks of an arrival day to rows, read in worker processes."""
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,10 @@ import psycopg
 import pytest
 
 from batch_assets.errors import SchemaMismatch
+from batch_assets.execution.isolation import IsolatedWorkers
 from batch_assets.ingest.spreadsheets import FileReport, load_workbook_files, options_of
 from batch_assets.loading.report import LoadState, RecognisedBy
 from batch_assets.settings import LoadingSettings
-from batch_assets.sources.spreadsheets.spool import ReadRequest, ReadResult, read_to_spool
 from batch_assets.sources.spreadsheets.template import build_template
 
 DAY = date(2024, 9, 30)
@@ -42,20 +41,20 @@ def write_book(path: Path, *rows: list[Any], header: list[str] = HEADER) -> Path
     return path
 
 
-def submit_here(request: ReadRequest) -> "Future[ReadResult]":
-    future: Future[ReadResult] = Future()
-    future.set_result(read_to_spool(request))
-    return future
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IsolatedWorkers]:
+    spool_dir = tmp_path_factory.mktemp("spool")
+    with IsolatedWorkers(workers=2, spool_dir=spool_dir) as pool:
+        yield pool
 
 
 @pytest.fixture
-def load(postgres: str, tmp_path: Path) -> Load:
+def load(postgres: str, workers: IsolatedWorkers) -> Load:
     def run(
         *files: Path,
         day: date = DAY,
         force: bool = False,
         chunk_rows: int = 65_536,
-        submit: Callable[[ReadRequest], "Future[ReadResult]"] = submit_here,
         **settings: Any,
     ) -> list[FileReport]:
         body: Mapping[str, Any] = {
@@ -72,8 +71,7 @@ def load(postgres: str, tmp_path: Path) -> Load:
                 template,
                 files,
                 day,
-                submit=submit,
-                spool_dir=tmp_path,
+                workers=workers,
                 options=options,
             )
         )
@@ -104,17 +102,16 @@ def test_rows_arrive_typed_with_their_place(load: Load, tmp_path: Path, postgres
     ]
 
 
-def test_same_file_again_is_not_read(load: Load, tmp_path: Path) -> None:
+def test_same_file_again_is_not_read(load: Load, tmp_path: Path, workers: IsolatedWorkers) -> None:
     first = write_book(tmp_path / "a.xlsx", order(1))
     other = write_book(tmp_path / "b.xlsx", order(2))
     load(first)
     load(other)
+    done = workers.statistics().done
 
-    def refuse(request: ReadRequest) -> "Future[ReadResult]":
-        raise AssertionError(f"{request.file} was read again")
+    [report] = load(first)
 
-    [report] = load(first, submit=refuse)
-
+    assert workers.statistics().done == done
     assert report.load.recognised_by is RecognisedBy.SOURCE_HASH
     assert report.load.ledger.unchanged == 1
 
@@ -250,7 +247,7 @@ def test_file_without_rows_is_not_a_success(load: Load, tmp_path: Path) -> None:
     assert report.load.state is LoadState.UNCONFIRMED_EMPTY
 
 
-def test_spool_folder_is_empty_after_the_load(load: Load, tmp_path: Path) -> None:
+def test_nothing_is_left_in_the_spool(load: Load, tmp_path: Path, workers: IsolatedWorkers) -> None:
     load(write_book(tmp_path / "a.xlsx", order(1)))
 
-    assert [path.name for path in tmp_path.iterdir()] == ["a.xlsx"]
+    assert list(workers.folder.glob("spreadsheets-*")) == []

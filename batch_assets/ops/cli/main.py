@@ -14,7 +14,7 @@ import typer
 
 from batch_assets import __version__
 from batch_assets.errors import BatchAssetsError
-from batch_assets.ops.cli import db, demo, doctor, plan, runs, serve, tokens, up
+from batch_assets.ops.cli import db, demo, doctor, plan, runs, serve, spreadsheets, tokens, up
 from batch_assets.ops.cli.failures import INTERRUPTED, exit_code, explain
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.add_typer(db.app, name="db")
 app.add_typer(plan.app, name="plan")
 app.add_typer(runs.app, name="runs")
+app.add_typer(spreadsheets.app, name="spreadsheets")
 app.add_typer(tokens.app, name="tokens")
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)

@@ -8,12 +8,13 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from batch_assets.errors import UnreadableSource
 from batch_assets.sources.spreadsheets.cells import SheetBlock
 from batch_assets.sources.spreadsheets.merged import fill_ranges, read_merged
+from batch_assets.sources.spreadsheets.preflight import FileRefused, Refusal
 from batch_assets.sources.spreadsheets.xlsx_events import read_sheet_events
 from batch_assets.sources.spreadsheets.xlsx_package import Package, SheetPart, open_package
 from batch_assets.sources.spreadsheets.xlsx_scan import Workbook, scan_rows
@@ -40,26 +41,31 @@ def read_xlsx(
     Raises:
         UnreadableSource: The package or a sheet is damaged.
     """
+    with _explaining_damage(file), zipfile.ZipFile(path) as archive:
+        package = open_package(archive, file)
+        for sheet in package.sheets:
+            blocks = _read_sheet(package, sheet, file)
+            if fill_merged:
+                blocks = fill_ranges(blocks, read_merged(archive.open(sheet.part)))
+            yield sheet, blocks
+
+
+@contextmanager
+def _explaining_damage(file: str) -> Iterator[None]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            package = open_package(archive, file)
-            for sheet in package.sheets:
-                blocks = _read_sheet(package, sheet, file)
-                if fill_merged:
-                    ranges = read_merged(archive.open(sheet.part))
-                    blocks = fill_ranges(blocks, ranges)
-                yield sheet, blocks
+        yield
     except (zipfile.BadZipFile, KeyError, EOFError, zlib.error) as error:
-        raise UnreadableSource(
-            f"{file}: the workbook is damaged or incomplete ({error}); copy it again, or save it "
-            "again in a spreadsheet program"
+        raise FileRefused(
+            f"{file}: the workbook is damaged or incomplete ({error}), expected one that a "
+            "spreadsheet program opens; copy it again, or save it again",
+            Refusal.CORRUPT,
         ) from error
 
 
 def _read_sheet(package: Package, sheet: SheetPart, file: str) -> Iterator[SheetBlock]:
     """Fast as long as the sheet is regular; from the first irregular block on event by event."""
     done_rows = 0
-    with package.archive.open(sheet.part) as stream:
+    with _explaining_damage(file), package.archive.open(sheet.part) as stream:
         for block in _scan(stream, sheet.name, package.workbook):
             if block is None:
                 break
@@ -67,7 +73,7 @@ def _read_sheet(package: Package, sheet: SheetPart, file: str) -> Iterator[Sheet
             yield block
         else:
             return
-    with package.archive.open(sheet.part) as stream:
+    with _explaining_damage(file), package.archive.open(sheet.part) as stream:
         for block in read_sheet_events(stream, sheet.name, package.workbook, file):
             skipped = min(done_rows, len(block))
             done_rows -= skipped

@@ -189,6 +189,9 @@ def _read_cells(
         if chosen is None:
             return None
         texts = chosen
+        # A shared string may be empty, and then the cell is.
+        is_empty = pc.fill_null(pc.equal(pc.binary_length(texts), 0), True)
+        kinds[is_shared & np.asarray(is_empty)] = Kind.EMPTY
     pads = np.zeros(len(starts), np.uint8)
     if workbook.pads.any():
         pads = workbook.pads[np.minimum(styles_of_rest[codes], len(workbook.pads) - 1)]

@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 
 from batch_assets.contracts.batch import RejectedRow
 from batch_assets.contracts.table import Scope, TableContract, Window
-from batch_assets.errors import BatchAssetsError, DatabaseUnavailable, LeaseHeld, LeaseLost
+from batch_assets.errors import BatchAssetsError, InfrastructureError, LeaseHeld, LeaseLost
 from batch_assets.execution.failpoints import reach
 from batch_assets.loading.column_types import check_columns, read_columns
 from batch_assets.loading.copy import copy_batches
@@ -204,7 +204,7 @@ class Stream:
 
     def _retrying(self, action: Callable[[], T]) -> T:
         for attempt in stamina.retry_context(
-            on=DatabaseUnavailable,
+            on=InfrastructureError,
             attempts=self.options.retries + 1,
             timeout=None,
             wait_initial=self.options.first_wait_seconds,

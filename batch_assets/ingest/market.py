@@ -26,7 +26,9 @@ from batch_assets.settings import LoadingSettings
 from batch_assets.sources.market.contract import daily_bars_contract
 from batch_assets.sources.market.feed import Feed, VendorFeed
 from batch_assets.sources.market.part_checks import (
+    FAILED_SYMBOLS,
     FAILED_SYMBOLS_CHECK,
+    SUBSET,
     subset_check,
     subset_finding,
 )
@@ -190,8 +192,7 @@ class _OpenedDays:
         try:
             found = self.source.open_day(day, now=self.now)
         except BatchAssetsError as error:
-            reason = type(error).__name__
-            return Outcome(window, LoadState.FAILED, reason=reason, error=error)
+            return Outcome(window, LoadState.FAILED, reason=self._reason_of(error), error=error)
         finally:
             self.calls[window.key] = self.count_calls() - calls_before
         self.inputs[window.key] = found
@@ -213,6 +214,12 @@ class _OpenedDays:
             source_hash=found.source_hash,
             error=SourceUnavailable(found.message) if is_failed else None,
         )
+
+    def _reason_of(self, error: BatchAssetsError) -> str:
+        """Where only some symbols were wanted, the rest of the day is as it was."""
+        if self.part is None:
+            return type(error).__name__
+        return FAILED_SYMBOLS if self.part.is_owed else SUBSET
 
     def _without_rows(self, window: Window, found: DayInput, part: Part) -> Outcome:
         """No row of the symbols that were fetched: the day is what its other rows make it."""

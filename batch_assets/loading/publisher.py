@@ -73,7 +73,7 @@ class Publisher:
     def _record(self, outcomes: Sequence[Outcome]) -> list[LoadReport]:
         reports = self._write_outcomes(outcomes)
         for outcome, report in zip(outcomes, reports, strict=True):
-            if outcome.rejected:
+            if outcome.rejected and not self.context.is_part:
                 supersede_dead_letters(self.conn, self.context, outcome.window, report.load_id)
         self.conn.commit()
         return reports

@@ -286,18 +286,55 @@ def test_retrying_fetches_only_the_failed_symbols_on_any_host(
     assert states(by_symbol.sync()) == ALL_PASSED_OVER
 
 
-def test_a_symbol_that_fails_again_stays_owed_and_keeps_both_errors(
+def test_a_symbol_that_fails_again_stays_owed_alone(
     by_symbol: Runs, eastmoney: HttpVendorServer
 ) -> None:
+    # No answer is kept on disk: what is asked comes from what the database knows.
+    by_symbol.feed = by_symbol.feed.model_copy(update={"reuse_minutes": 0})
     eastmoney.faults.extend(["500", "500"])
     by_symbol.sync()
     eastmoney.faults.extend(["502", "502"])
+    before = len(eastmoney.requests)
 
     again = by_symbol.sync()
+    after = by_symbol.sync()
 
     assert states(again) == [LoadState.FAILED] * 5
-    eastmoney.faults.clear()
-    assert states(by_symbol.sync()) == ALL_GOOD
+    assert "HTTP status 502" in again["2024-09-30"].message
+    assert asked_symbols(eastmoney)[before:] == ["600000.SH"] * 3
+    assert states(after) == ALL_GOOD
+
+
+def test_chosen_symbols_that_fail_leave_a_complete_day_complete(
+    by_symbol: Runs, eastmoney: HttpVendorServer
+) -> None:
+    by_symbol.sync()
+    eastmoney.faults.extend(["500", "500"])
+
+    failed = by_symbol.sync(symbols=("600003.SH",))
+
+    assert states(failed) == [LoadState.FAILED] * 5
+    assert by_symbol.plan().reasons["already_present"] == 5
+
+
+def test_dead_letters_of_symbols_that_were_not_fetched_stay_open(
+    by_symbol: Runs, eastmoney: HttpVendorServer, market: dict[str, list[Bar]]
+) -> None:
+    for number in (4, 5):
+        bad = market["2024-09-30"][number]
+        market["2024-09-30"][number] = replace(bad, volume=Decimal(-1))
+    by_symbol.feed = by_symbol.feed.model_copy(update={"reject_limit_ratio": 0.5})
+    by_symbol.sync()
+    market["2024-09-30"][4] = replace(market["2024-09-30"][4], volume=Decimal(1200))
+
+    by_symbol.sync([date(2024, 9, 30)], symbols=("600004.SH",))
+
+    query = "SELECT source_file FROM ops.dead_letters WHERE state = 'open' ORDER BY 1"
+    both = [("600004.SH.parquet",), ("600005.SH.parquet",)]
+    assert by_symbol.rows(query) == both
+    # The whole day was read: what it no longer met is mended.
+    by_symbol.sync([date(2024, 9, 30)], is_forced=True)
+    assert by_symbol.rows(query) == both[1:]
 
 
 def test_owed_days_without_a_bar_of_the_symbol_are_complete(

@@ -134,7 +134,8 @@ def _why_again(asked: DayAsked, stored: StoredDay) -> Why:
         return Why.CHANGED_SOURCE
     if not stored.is_same_contract:
         return Why.OLDER_CONTRACT
-    if stored.state == "partial" and stored.reason == Why.FAILED_SYMBOLS and stored.owed_symbols:
+    # Also after a run for the owed symbols that failed: the rest of the day is stored.
+    if stored.reason == Why.FAILED_SYMBOLS and stored.owed_symbols:
         return Why.FAILED_SYMBOLS
     if stored.state != "success":
         return _STATES[stored.state]

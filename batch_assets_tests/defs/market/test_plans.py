@@ -10,7 +10,13 @@ import pytest
 from batch_assets.defs.common.resources import PostgresCopyResource
 from batch_assets.defs.market.assets import PLAN_TAG
 from batch_assets.defs.market.checks import EVERY_DAY_IS_LOADED
-from batch_assets_tests.defs.market_files import Market, materializations, observations, verdict_of
+from batch_assets_tests.defs.market_files import (
+    Market,
+    day_text,
+    materializations,
+    observations,
+    verdict_of,
+)
 from batch_assets_tests.fakes.bars import a_share_market
 from batch_assets_tests.fakes.http_vendor import HttpVendorServer
 from batch_assets_tests.fakes.vendor_answers import eastmoney_answers
@@ -76,6 +82,20 @@ def test_chosen_symbols_materialise_no_day(market: Market, eastmoney: HttpVendor
     assert (seen["state"].value, seen["reason"].value) == ("partial", "subset")
     assert market.stored_days("vendor") == {"2024-09-30": 2}
     assert len(eastmoney.requests) == 2
+
+
+def test_chosen_symbols_of_files_are_read_from_the_whole_day(market: Market) -> None:
+    market.write("cn", "2024-09-30", day_text("2024-09-30", 5))
+    config = {"ops": {"market__cn__daily_bars": {"config": {"symbols": ["600003.SH"]}}}}
+
+    part = market.sync("2024-09-30", run_config=config)
+    whole = market.sync("2024-09-30")
+
+    seen = observations(part)["2024-09-30"].metadata
+    assert (seen["rows_read"].value, seen["rows_inserted"].value) == (5, 1)
+    assert seen["rows_skipped"].value == 4
+    stored = materializations(whole)["2024-09-30"].metadata
+    assert (stored["state"].value, stored["rows_inserted"].value) == ("success", 4)
 
 
 def test_symbol_that_is_none_fails_the_run_with_the_next_step(

@@ -38,6 +38,8 @@ TABLE = [
     (DayAsked(DAY, stored=replace(GOOD, state="skipped", reason="not_a_session")), Why.MISSING),
     (DayAsked(DAY, stored=replace(GOOD, state="partial", reason="missing_symbols")), Why.PARTIAL),
     (DayAsked(DAY, stored=OWING), Why.FAILED_SYMBOLS),
+    (DayAsked(DAY, stored=replace(OWING, state="failed")), Why.FAILED_SYMBOLS),
+    (DayAsked(DAY, stored=replace(OWING, state="failed", reason="SourceRefused")), Why.FAILED),
     (DayAsked(DAY, stored=replace(OWING, owed_symbols=())), Why.PARTIAL),
     # The list of symbols has changed: what is owed by the old one is not all that is missing.
     (DayAsked(DAY, stored=replace(OWING, is_same_source=False)), Why.CHANGED_SOURCE),

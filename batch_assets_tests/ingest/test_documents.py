@@ -1,5 +1,6 @@
 """From a landing folder to searchable text: every file in one state, nothing done twice."""
 
+import csv
 import os
 from collections.abc import Iterator
 from datetime import date
@@ -23,7 +24,7 @@ from batch_assets.ingest.documents_search import search_documents
 from batch_assets.loading.leases import Holder, acquire_leases
 from batch_assets.loading.report import LoadState
 from batch_assets.loading.streams import StreamOptions
-from batch_assets_tests.ingest.documents_inbox import DAY, OLD, Inbox, Ingested
+from batch_assets_tests.ingest.documents_inbox import DAY, NOW, OLD, Inbox, Ingested
 
 LONG = "\n\n".join(f"Paragraph {n} about margins and 营业收入 in 2024." for n in range(120))
 
@@ -475,3 +476,38 @@ def test_outcomes_of_a_day_are_counted(inbox: Inbox) -> None:
             ("done", "ok"): 1,
             ("failed", "corrupt"): 1,
         }
+
+
+@pytest.mark.shared_data
+def test_real_files_end_as_expected_and_every_snippet_is_found(inbox: Inbox) -> None:
+    folder = Path(__file__).parents[3] / "shared" / "data" / "documents"
+    if not folder.is_dir():
+        pytest.skip(f"the real documents are not at {folder}")
+    with (folder / "manifest.csv").open(encoding="utf-8") as file:
+        manifest = {row["name"]: row for row in csv.DictReader(file)}
+    inbox.root = folder / "files"
+    inbox.settings |= {"first_day": "2100-01-01", "settle_seconds": 0}
+
+    # No time of change counts before that first day, so all of them arrive today.
+    ingested = inbox.run(NOW.date())
+
+    ledger = ingested.load.ledger
+    assert ledger.read == len(manifest)
+    assert ledger.read == ledger.inserted + ledger.rejected
+    assert_outcomes_are_expected(ingested, manifest)
+    with inbox.open() as conn:
+        for name, row in manifest.items():
+            if row["snippet"] and row["expected"] == "ok":
+                phrase = '"' + row["snippet"].replace('"', " ") + '"'
+                hits = search_documents(conn, phrase, limit=1_000)
+                assert name in {hit.path for hit in hits}, row["snippet"]
+
+
+def assert_outcomes_are_expected(ingested: Ingested, manifest: dict[str, dict[str, str]]) -> None:
+    for name, row in manifest.items():
+        outcome = ingested.documents[name].outcome
+        if row["expected"] == "ok" and int(row["ref_tokens"] or 0) == 0:
+            # It opens and has no words: a state of its own here.
+            assert outcome in ("ok", "empty_text"), name
+        elif row["expected"] != "ambiguous":
+            assert outcome == row["expected"], name

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -447,6 +448,37 @@ def test_keys_that_lead_out_of_a_store_are_refused() -> None:
     refused = {entry.path for entry in found if isinstance(entry, Entry) and entry.refusal}
     assert refused == {"..", "../etc/passwd", "elsewhere/b.pdf", "l.pdf"}
     assert [e.path for e in found if isinstance(e, Entry) and not e.refusal] == ["a.pdf"]
+
+
+class _Hundred:
+    """A hundred thousand files in a hundred folders."""
+
+    def check(self) -> None:
+        pass
+
+    def list_items(self, relative: str) -> list[Item]:
+        if relative == "":
+            return [Item(f"2024-09-{n:02d}", is_folder=True) for n in range(1, 11)]
+        return [Item(f"scan {n:05d}.pdf", False, n, 1_700_000_000 * 10**9) for n in range(10_000)]
+
+
+@pytest.mark.long
+def test_hundred_thousand_waiting_files_cost_a_scan_less_than_five_seconds(
+    conn: psycopg.Connection, root: Path
+) -> None:
+    source = source_of(root, day="folder")
+    seconds = []
+    for _ in range(3):
+        begun = time.monotonic()
+        report = scan_source(conn, source, _Hundred(), now=NOW)
+        conn.commit()
+        waiting = read_waiting_days(conn, "inbox")
+        seconds.append(time.monotonic() - begun)
+
+    assert report.listed == 100_000
+    assert sum(waiting.values()) == 100_000
+    # The best of three: what else the machine does is not ours to measure.
+    assert min(seconds) < 5, seconds
 
 
 def test_very_deep_folders_are_listed(root: Path) -> None:

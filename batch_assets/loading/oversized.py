@@ -13,6 +13,7 @@ from batch_assets.contracts.batch import RejectedRow
 from batch_assets.contracts.validate import ValidatedBatch, validate_batch
 from batch_assets.errors import BatchAssetsError, RejectLimitExceeded, WindowRuleBroken
 from batch_assets.execution.failpoints import reach
+from batch_assets.loading.bulk_stage import stage_streams
 from batch_assets.loading.checkpoints import (
     Chunk,
     Progress,
@@ -33,6 +34,7 @@ from batch_assets.loading.prepare import (
     check_window_limits,
 )
 from batch_assets.loading.publish import check_target, lock_shared, merge_staged
+from batch_assets.loading.refused_rows import merge_isolating
 from batch_assets.loading.report import (
     QUOTED_REJECTS,
     LoadReport,
@@ -61,6 +63,7 @@ class OversizedLoad:
     table: StagingTable = field(init=False)
     quoted: list[RejectedRow] = field(default_factory=list)
     progress: Progress = field(default_factory=Progress)
+    refused: list[RejectedRow] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         publisher = self.publisher
@@ -109,9 +112,12 @@ class OversizedLoad:
         self.conn.commit()
 
     def _stage(self) -> None:
+        if self.source.bulk is not None and self.source.bulk.chunks is not None:
+            stage_streams(self, self.source.bulk)
+            return
         for pieces, read, skipped, position in self._chunks(self.progress.position):
             started = time.perf_counter()
-            self.progress = self._commit_chunk(self.progress, pieces, read, skipped, position)
+            self._commit_pieces(self.progress, pieces, read, skipped, position)
             resident = psutil.Process().memory_info().rss
             self.chunk_size.observe(time.perf_counter() - started, resident)
 
@@ -137,16 +143,15 @@ class OversizedLoad:
         if read:
             yield pieces, read, skipped, after
 
-    def _commit_chunk(
+    def _commit_pieces(
         self,
         progress: Progress,
         pieces: list[ValidatedBatch],
         read: int,
         skipped: int,
         position: Position,
-    ) -> Progress:
+    ) -> None:
         """Stage one chunk with its checkpoint and dead letters, in one transaction."""
-        context = self.publisher.context
         broken: Counter[str] = Counter()
         rejected = [row for piece in pieces for row in piece.rejected]
         for piece in pieces:
@@ -156,22 +161,27 @@ class OversizedLoad:
             self.conn, chunk_no, [(piece.rows, piece.positions) for piece in pieces]
         )
         reach("stage.after_copy")
-        write_dead_letters(self.conn, context, self.source.window, self.load_id, rejected)
         chunk = Chunk(chunk_no, staged, read, len(rejected), skipped, position, broken)
+        self.commit_chunk(chunk, rejected)
+
+    def commit_chunk(self, chunk: Chunk, rejected: list[RejectedRow]) -> None:
+        """Commit staged rows with their checkpoint and dead letters."""
+        context, progress = self.publisher.context, self.progress
+        write_dead_letters(self.conn, context, self.source.window, self.load_id, rejected)
         write_checkpoint(self.conn, context, self.source, self.load_id, chunk)
         require_leases(self.conn, dict(self.tokens))
         reach("stage.before_commit")
         self.conn.commit()
         reach("stage.after_commit")
         self.quoted.extend(rejected[: QUOTED_REJECTS - len(self.quoted)])
-        return Progress(
-            chunk_no=chunk_no,
-            staged=progress.staged + staged,
-            read=progress.read + read,
-            rejected=progress.rejected + len(rejected),
-            skipped=progress.skipped + skipped,
-            position=position,
-            broken=Counter(progress.broken) + broken,
+        self.progress = Progress(
+            chunk_no=chunk.chunk_no,
+            staged=progress.staged + chunk.staged,
+            read=progress.read + chunk.read,
+            rejected=progress.rejected + chunk.rejected,
+            skipped=progress.skipped + chunk.skipped,
+            position=chunk.position,
+            broken=Counter(progress.broken) + Counter(chunk.broken),
         )
 
     def _publish(self, progress: Progress) -> LoadReport:
@@ -182,27 +192,14 @@ class OversizedLoad:
         duplicates = conflicts = 0
         if self._write_conflicts():
             duplicates, conflicts = self.table.delete_repeated(self.conn)
-        reasons = self._reasons()
-        rejected = progress.rejected + conflicts
-        check_window_limits(
-            context.resource(window),
-            context.contract,
-            progress.read,
-            reasons,
-            progress.broken,
-            self.publisher.options.reject_limit,
-        )
+        reasons = self._check_limits(progress)
         lock_shared(self.conn, target)
         before = count_windows(self.conn, target.parts, [window])[window.key]
-        merged = merge_staged(
-            self.conn,
-            target,
-            self.table.as_merge_source(self.load_id),
-            [window],
-            [self.load_id],
-        )
+        counts = self._merge()
+        rejected = progress.rejected + conflicts + len(self.refused)
+        if self.refused:
+            reasons = self._check_limits(progress)
         after = count_windows(self.conn, target.parts, [window])[window.key]
-        counts = merged[self.load_id]
         check_target(window, counts, before, after)
         ledger = counts + Ledger(
             read=progress.read, duplicate=duplicates, rejected=rejected, skipped=progress.skipped
@@ -230,6 +227,38 @@ class OversizedLoad:
         self._commit_publish(closing)
         return self._report(closing, reasons, progress)
 
+    def _check_limits(self, progress: Progress) -> dict[str, int]:
+        """Rejected rows by rule, if they are within the limits."""
+        context = self.publisher.context
+        reasons = self._reasons()
+        check_window_limits(
+            context.resource(self.source.window),
+            context.contract,
+            progress.read,
+            reasons,
+            progress.broken,
+            self.publisher.options.reject_limit,
+        )
+        return reasons
+
+    def _merge(self) -> Ledger:
+        """The server's counts; rows that the table refuses become dead letters, where they may."""
+        target, window, load_id = self.publisher.target, self.source.window, self.load_id
+        if self.source.bulk is None:
+            source = self.table.as_merge_source(load_id)
+            return merge_staged(self.conn, target, source, [window], [load_id])[load_id]
+        counts, self.refused = merge_isolating(
+            self.conn,
+            target,
+            self.table,
+            window,
+            load_id,
+            limit_rows=self.publisher.options.reject_limit.rows,
+        )
+        write_dead_letters(self.conn, self.publisher.context, window, load_id, self.refused)
+        self.quoted.extend(self.refused[: QUOTED_REJECTS - len(self.quoted)])
+        return counts
+
     def _write_conflicts(self) -> bool:
         """Make dead letters of rows that disagree; returns whether any key is repeated."""
         if not self.table.find_repeated(self.conn):
@@ -247,6 +276,8 @@ class OversizedLoad:
         if isinstance(error, RejectLimitExceeded | WindowRuleBroken):
             # The rollback took the rows with it that explain why.
             self._write_conflicts()
+            context, window = self.publisher.context, self.source.window
+            write_dead_letters(self.conn, context, window, self.load_id, self.refused)
         reasons = self._reasons()
         failure = Failure(
             source=self.source,

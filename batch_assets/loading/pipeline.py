@@ -71,8 +71,9 @@ def prepare_groups(
         conn.commit()
         results = (
             # What is staged already is known to be large: reading it again would tell no more.
+            # What comes encoded is not held in memory at all.
             OversizedWindow(source)
-            if source.window.key in begun
+            if source.window.key in begun or source.bulk is not None
             else prepare_window(
                 source,
                 context.contract,

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +21,9 @@ from batch_assets.loading.content_hash import hash_rows
 from batch_assets.loading.duplicates import sort_by_key
 from batch_assets.loading.loads import Outcome
 from batch_assets.loading.report import LoadState
+
+if TYPE_CHECKING:
+    from batch_assets.loading.bulk import BulkFeed
 
 Position = Mapping[str, int | str]
 
@@ -37,12 +41,14 @@ class WindowSource:
         source_file: Shown in ledgers and reports.
         source_hash: Equal for equal input and mapping; None if it cannot be known before reading.
         read: Opens the source; batches after the given position, all of them for None.
+        bulk: The same rows as encoded streams, where the source can send them; goes before `read`.
     """
 
     window: Window
     source_file: str
     source_hash: str | None
     read: Callable[[Position | None], Iterator[SourceBatch]]
+    bulk: "BulkFeed | None" = None
 
 
 @dataclass(frozen=True, slots=True)

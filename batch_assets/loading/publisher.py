@@ -10,6 +10,8 @@ import psycopg
 
 from batch_assets.errors import BatchAssetsError, DatabaseUnavailable, LeaseHeld
 from batch_assets.execution.failpoints import reach
+from batch_assets.loading.bulk_load import BulkLoad
+from batch_assets.loading.checkpoints import read_progress
 from batch_assets.loading.chunk_size import ChunkSize
 from batch_assets.loading.dead_letters import supersede_dead_letters, write_dead_letters
 from batch_assets.loading.failures import Failure, as_refusal, close_failed
@@ -147,7 +149,11 @@ class Publisher:
     def _run_oversized(
         self, source: WindowSource, tokens: Mapping[str, int], load_id: int
     ) -> LoadReport:
-        load = OversizedLoad(self, source, tokens, load_id, self._chunk_size())
+        load: OversizedLoad | BulkLoad
+        if source.bulk is not None and source.bulk.is_small and not self._is_begun(source):
+            load = BulkLoad(self, source, source.bulk, tokens, load_id)
+        else:
+            load = OversizedLoad(self, source, tokens, load_id, self._chunk_size())
         try:
             return load.run()
         except DatabaseUnavailable:
@@ -157,6 +163,12 @@ class Publisher:
             report = load.close_failed(as_refusal(self.context.resource(source.window), error))
             self.conn.commit()
             return report
+
+    def _is_begun(self, source: WindowSource) -> bool:
+        """Whether chunks are staged, so that going on costs less than one stream."""
+        begun = read_progress(self.conn, self.context, source).chunk_no > 0
+        self.conn.rollback()
+        return begun and not self.options.force
 
     def _chunk_size(self) -> ChunkSize:
         """Begin where the last large load of this table and scope ended."""

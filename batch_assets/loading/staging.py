@@ -30,6 +30,12 @@ _PLACE_FIELDS = (
     pa.field("place_row", pa.int64()),
 )
 
+
+def place_constants(chunk_no: int, source_file: str) -> dict[str, int | str]:
+    """The place columns of a stream whose rows have no numbers in their source."""
+    return {"chunk_no": chunk_no, "place_file": source_file, "place_sheet": "", "place_row": 0}
+
+
 # Conflicting rows are read and written in pieces: a source may consist of nothing else.
 CONFLICT_ROWS = 1_000
 

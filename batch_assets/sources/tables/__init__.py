@@ -1,0 +1,1 @@
+"""Tables of PostgreSQL databases as sources: what to read, from where, as bytes or as Arrow."""

@@ -29,6 +29,7 @@ CHECKS = {
         "newest_session_is_stored",
         "no_day_repeats_its_neighbour",
         "no_duplicate_keys",
+        "volume_near_the_sessions_before",
     ],
     "daily_bars_hfq": ["factors_are_known"],
     "daily_bars_qfq": ["factors_are_known"],

@@ -45,7 +45,12 @@ class WindowCheck:
             the first_key and last_key of them, and row_counts (rows of each window as it would be
             published); it gives rows with a column `window_key`, any number for a window.
         judge: Decides about one such row.
+        details_query: Asked of windows with a finding, for what only they need to know: a file of
+            sql/queries with the same parameters, and the wanted_keys; one row for a window.
+        explain: The finding with what that row says.
     """
 
     query: str
     judge: Callable[[Counts], Finding | None]
+    details_query: str = ""
+    explain: Callable[[Finding, Counts], Finding] | None = None

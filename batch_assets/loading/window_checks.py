@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import psycopg
 from psycopg.rows import dict_row
 
-from batch_assets.contracts.window_checks import Consequence, Finding
+from batch_assets.contracts.window_checks import Consequence, Finding, WindowCheck
 from batch_assets.errors import WindowRuleBroken
 from batch_assets.loading.loads import LoadContext
 from batch_assets.postgres.sql_files import read_query
@@ -54,10 +54,25 @@ def read_findings(
     }
     found = []
     for check in context.contract.window_checks:
-        with conn.cursor(row_factory=dict_row) as cursor:
-            cursor.execute(read_query(check.query), parameters)
-            for row in cursor:
-                finding = check.judge(row)
-                if finding is not None:
-                    found.append((row["window_key"], finding))
+        found += evaluate_check(conn, check, parameters)
     return found
+
+
+def evaluate_check(
+    conn: psycopg.Connection, check: WindowCheck, parameters: Mapping[str, object]
+) -> list[tuple[str, Finding]]:
+    """What one check finds, by window key; explained where the check can."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(read_query(check.query), parameters)
+        found = [(row["window_key"], finding) for row in rows if (finding := check.judge(row))]
+        if not found or check.explain is None:
+            return found
+        wanted = {**parameters, "wanted_keys": [key for key, _ in found]}
+        details = {
+            row["window_key"]: row
+            for row in cursor.execute(read_query(check.details_query), wanted)
+        }
+    return [
+        (key, check.explain(finding, details[key]) if key in details else finding)
+        for key, finding in found
+    ]

@@ -5,22 +5,23 @@ that were published at the same moment have not seen each other, and a list of s
 have come since.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import date
 
 import psycopg
-from psycopg.rows import dict_row
 
-from batch_assets.contracts.window_checks import Counts, Finding
-from batch_assets.postgres.sql_files import read_query
+from batch_assets.contracts.window_checks import Counts, Finding, WindowCheck
+from batch_assets.loading.window_checks import evaluate_check
 from batch_assets.quality.daily_bars import listed
 from batch_assets.quality.verdict import Level, Verdict
 from batch_assets.sources.market.window_checks import (
+    COMPLETENESS_CHECK,
     COPIED_RATIO,
     MISSING_RATIO,
     MISSING_SYMBOLS,
-    judge_copy,
+    copy_check,
 )
-from batch_assets.sources.market.window_checks import judge_completeness as judge_day
 
 _TARGET = "market.daily_bars"
 
@@ -34,8 +35,8 @@ def judge_completeness(conn: psycopg.Connection, scope: str, window_keys: Sequen
         scope: The source.
         window_keys: Days, YYYY-MM-DD.
     """
-    rows = _read(conn, "read_day_completeness", scope, window_keys)
-    partial = _found(rows, judge_day)
+    rows, found = _read(conn, COMPLETENESS_CHECK, scope, window_keys)
+    partial = [f"{key}: {finding.message}" for key, finding in found]
     by_universe = [row for row in rows if row["expected"]]
     drops = [row["previous_rows"] - row["stored"] for row in rows if row["previous_rows"]]
     missing = [row["missing"] for row in by_universe]
@@ -55,41 +56,67 @@ def judge_completeness(conn: psycopg.Connection, scope: str, window_keys: Sequen
     )
 
 
-def judge_copies(conn: psycopg.Connection, scope: str, window_keys: Sequence[str]) -> Verdict:
-    """No day repeats the bars of the stored day before or after it."""
-    rows = _read(conn, "find_stale_copies", scope, window_keys)
-    copies = _found(rows, judge_copy)
+def judge_copies(
+    conn: psycopg.Connection,
+    scope: str,
+    window_keys: Sequence[str],
+    identical_days: Collection[date] = (),
+) -> Verdict:
+    """No day repeats the bars of the stored day before or after it.
+
+    Args:
+        scope: The source.
+        window_keys: Days, YYYY-MM-DD.
+        identical_days: Days of which a person says that they do.
+    """
+    _, found = _read(conn, copy_check(identical_days), scope, window_keys)
+    copies = [f"{key}: {finding.message}" for key, finding in found]
+    allowed = sorted({day.isoformat() for day in identical_days} & set(window_keys))
+    kept = f"{len(window_keys)} days, none repeats its neighbours"
+    if allowed:
+        kept += f"; not asked of {listed(allowed)}, which the feed's identical_days name"
     return Verdict(
         level=Level.ERROR if copies else Level.OK,
-        observed=listed(copies) or f"{len(window_keys)} days, none repeats its neighbours",
+        observed=listed(copies) or kept,
         expected=f"less than {COPIED_RATIO:.0%} of the bars equal to those of a neighbouring day",
-        figures={"days_copied": len({row["window_key"] for row in rows if judge_copy(row)})},
+        figures={
+            "days_copied": len({key for key, _ in found}),
+            "days_that_may_repeat": len(allowed),
+        },
     )
 
 
 def _read(
-    conn: psycopg.Connection, query: str, scope: str, window_keys: Sequence[str]
-) -> list[Counts]:
-    parameters = {"target": _TARGET, "scope": scope, "window_keys": list(window_keys)}
+    conn: psycopg.Connection, check: WindowCheck, scope: str, window_keys: Sequence[str]
+) -> tuple[list[Counts], list[tuple[str, Finding]]]:
+    """What a check counts in stored days, and what it finds."""
+    parameters: dict[str, object] = {
+        "target": _TARGET,
+        "scope": scope,
+        "window_keys": list(window_keys),
+    }
     stored = conn.execute(
         "SELECT window_key, row_count FROM ops.windows WHERE target = %(target)s"
         " AND scope = %(scope)s AND window_key = ANY (%(window_keys)s) ORDER BY window_key",
         parameters,
     ).fetchall()
     if not stored:
-        return []
+        return [], []
     parameters |= {
         "window_keys": [key for key, _ in stored],
         "row_counts": [count for _, count in stored],
         "first_key": stored[0][0],
         "last_key": stored[-1][0],
     }
-    with conn.transaction(), conn.cursor(row_factory=dict_row) as cursor:
+    counts: list[Counts] = []
+
+    def counted(row: Counts) -> Finding | None:
+        counts.append(row)
+        return check.judge(row)
+
+    with conn.transaction():
         # Days newer than the table's statistics look empty to the planner, and are then compared
         # row by row. Before PostgreSQL 18 the loops that remain would have the plan compiled.
-        cursor.execute("SET LOCAL enable_nestloop = off; SET LOCAL jit = off")
-        return list(cursor.execute(read_query(query), parameters))
-
-
-def _found(rows: Sequence[Counts], judge: Callable[[Counts], Finding | None]) -> list[str]:
-    return [f"{row['window_key']}: {found.message}" for row in rows if (found := judge(row))]
+        conn.execute("SET LOCAL enable_nestloop = off; SET LOCAL jit = off")
+        found = evaluate_check(conn, replace(check, judge=counted), parameters)
+    return counts, found

@@ -11,6 +11,12 @@ import psycopg
 from batch_assets.postgres.sql_files import read_query
 from batch_assets.quality.verdict import Level, Verdict
 
+# A session may have so much more or less volume than the median of the ten before it.
+VOLUME_RATIO = 0.6
+
+# Fewer sessions have no median worth the name.
+_FEWEST_SESSIONS = 3
+
 ERROR_RATE_WARN = 0.05
 ERROR_RATE_CRITICAL = 0.10
 
@@ -112,6 +118,32 @@ def judge_duplicates(conn: psycopg.Connection, source: str, days: Sequence[date]
         observed=f"{surplus} surplus rows of {keys} keys in {rows} rows",
         expected="one row for each symbol and day",
         figures={"rows": rows, "surplus_rows": surplus},
+    )
+
+
+def judge_volume(conn: psycopg.Connection, source: str, days: Sequence[date]) -> Verdict:
+    """The volume of a day is near that of the sessions before it; far off, units may be wrong."""
+    rows: list[tuple[date, float, float | None, int]] = []
+    if days:
+        parameters = {
+            "source": source,
+            "days": list(days),
+            "first_day": min(days),
+            "last_day": max(days),
+        }
+        rows = conn.execute(read_query("read_day_volumes"), parameters).fetchall()
+    changes = {
+        day: volume / median - 1
+        for day, volume, median, sessions in rows
+        if median and sessions >= _FEWEST_SESSIONS
+    }
+    far = [f"{day} {change:+.0%}" for day, change in changes.items() if abs(change) > VOLUME_RATIO]
+    largest = max(changes.values(), key=abs, default=0.0)
+    return Verdict(
+        level=Level.WARN if far else Level.OK,
+        observed=listed(far) or f"{len(changes)} days compared, the largest change {largest:+.0%}",
+        expected=f"within {VOLUME_RATIO:.0%} of the median volume of the ten sessions before",
+        figures={"days_compared": len(changes), "largest_volume_change_ratio": round(largest, 4)},
     )
 
 

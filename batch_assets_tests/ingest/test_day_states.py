@@ -106,7 +106,7 @@ def test_day_with_too_few_symbols_is_loaded_as_partial_and_repaired_later(
     assert states(repaired) == [LoadState.SUCCESS, LoadState.SUCCESS]
     assert repaired[1].load.ledger == Ledger(read=600, inserted=21, unchanged=579)
     stored = conn.execute(
-        "SELECT state, reason, metrics ->> 'finding' LIKE '579 rows%%' FROM ops.loads"
+        "SELECT state, reason, metrics ->> 'finding' LIKE '%%579 rows%%' FROM ops.loads"
         " WHERE load_id = %s",
         (partial_day.load.load_id,),
     ).fetchone()
@@ -214,3 +214,36 @@ def test_correction_that_makes_a_day_a_copy_leaves_the_old_rows(
         "SELECT DISTINCT close, revision FROM market.daily_bars WHERE trade_date = %s", (FRIDAY,)
     ).fetchall() == [(11, 1)]
     assert conn.execute("SELECT count(*) FROM market.daily_bars_history").fetchone() == (0,)
+
+
+def test_day_that_the_feed_calls_identical_is_loaded(project: Project) -> None:
+    for day in (THURSDAY, FRIDAY, MONDAY):
+        project.write(day, 600, 10)
+
+    refused = project.sync(THURSDAY, FRIDAY)
+    identical = {"identical_days": (date.fromisoformat(FRIDAY),)}
+    project.feed = project.feed.model_copy(update=identical)
+    allowed = project.sync(THURSDAY, FRIDAY, MONDAY)
+
+    assert states(refused) == [LoadState.SUCCESS, LoadState.FAILED]
+    assert "add 2024-09-27 to identical_days of the feed" in refused[1].message
+    assert states(allowed) == [LoadState.SUCCESS, LoadState.SUCCESS, LoadState.FAILED]
+    assert "exactly the bar of 2024-09-27" in allowed[2].message
+
+
+def test_exchange_that_is_missing_is_the_reason_in_the_ledger(
+    project: Project, conn: psycopg.Connection
+) -> None:
+    project.write(THURSDAY, 600, 10)
+    path = project.folder / f"{THURSDAY}.csv"
+    path.write_text(path.read_text().replace("6005", "0005").replace(".SH", "").replace(
+        f"{THURSDAY},0", f"{THURSDAY},sz0").replace(f"{THURSDAY},6", f"{THURSDAY},sh6"))  # fmt: skip
+    project.write(FRIDAY, 500, 11)
+
+    reports = project.sync(THURSDAY, FRIDAY)
+
+    assert states(reports) == [LoadState.SUCCESS, LoadState.PARTIAL]
+    assert reports[1].load.reason == "missing_exchange"
+    assert reports[1].message.startswith("every symbol of SZ is missing")
+    query = "SELECT reason FROM ops.loads WHERE load_id = %s"
+    assert conn.execute(query, (reports[1].load.load_id,)).fetchone() == ("missing_exchange",)

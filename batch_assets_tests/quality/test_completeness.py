@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from datetime import date
 
 import psycopg
 import pytest
@@ -210,3 +211,74 @@ def test_few_symbols_or_such_without_volume_are_no_copy(conn: psycopg.Connection
     keys = ["2023-05-04", "2023-05-05", "2022-05-04", "2022-05-05"]
 
     assert judge_copies(conn, "cn", keys).level is Level.OK
+
+
+def test_whole_exchange_that_is_missing_is_the_reason(conn: psycopg.Connection) -> None:
+    conn.execute(
+        "UPDATE market.daily_bars SET symbol = symbol ||"
+        " CASE WHEN volume > 60 THEN '.SZ' ELSE '.SH' END"
+    )
+    remove(conn, "2024-09-27", 61, 100)
+
+    verdict = judge_completeness(conn, "cn", DAYS)
+
+    assert verdict.level is Level.WARN
+    assert verdict.observed.startswith("2024-09-27: every symbol of SZ is missing")
+    assert "60 rows after 100" in verdict.observed
+
+
+@pytest.mark.parametrize("is_universe_known", [False, True])
+def test_runs_of_neighbours_that_stay_missing_are_named(
+    conn: psycopg.Connection, is_universe_known: bool
+) -> None:
+    conn.execute("UPDATE market.daily_bars SET symbol = (600000 + volume::int) || '.SH'")
+    if is_universe_known:
+        conn.execute(
+            "INSERT INTO market.instruments (source, symbol, listed_on, load_id)"
+            " SELECT 'cn', (600000 + n) || '.SH', '2020-01-01', 1 FROM generate_series(1, 100) AS n"
+        )
+        remove(conn, "2024-09-26", 31, 45)
+    remove(conn, "2024-09-27", 11, 20)
+    remove(conn, "2024-09-27", 31, 45)
+    remove(conn, "2024-09-27", 70, 70)
+
+    verdict = judge_completeness(conn, "cn", ["2024-09-27"])
+
+    stays = ", missing on 2024-09-26 too" if is_universe_known else ""
+    assert (
+        "2024-09-27: neighbouring codes are missing together, which suspensions do not do: "
+        f"600031.SH to 600045.SH (15{stays}), 600011.SH to 600020.SH (10); "
+    ) in verdict.observed
+
+
+def test_suspended_neighbours_are_no_run(conn: psycopg.Connection) -> None:
+    conn.execute("UPDATE market.daily_bars SET symbol = (600000 + volume::int) || '.SH'")
+    remove(conn, "2024-09-27", 1, 15)
+    remove(conn, "2024-09-27", 40, 69)
+    conn.execute(
+        "INSERT INTO market.suspensions (source, trade_date, symbol, load_id)"
+        " SELECT 'cn', '2024-09-27', (600000 + n) || '.SH', 1 FROM generate_series(1, 15) AS n"
+    )
+
+    verdict = judge_completeness(conn, "cn", ["2024-09-27"])
+
+    assert "600040.SH to 600069.SH (30)" in verdict.observed
+    assert "600001.SH" not in verdict.observed
+
+
+def test_day_that_really_repeats_its_neighbour_is_allowed_and_said(
+    conn: psycopg.Connection,
+) -> None:
+    conn.execute(
+        "UPDATE market.daily_bars SET open = 2, high = 2, low = 2, close = 2"
+        " WHERE trade_date = '2024-09-30'"
+    )
+
+    refused = judge_copies(conn, "cn", DAYS)
+    allowed = judge_copies(conn, "cn", DAYS, [date(2024, 9, 30)])
+
+    assert refused.level is Level.ERROR
+    assert "add 2024-09-30 to identical_days" in refused.observed
+    assert allowed.level is Level.OK
+    assert "not asked of 2024-09-30, which the feed's identical_days name" in allowed.observed
+    assert allowed.figures["days_that_may_repeat"] == 1

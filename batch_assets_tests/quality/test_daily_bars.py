@@ -10,6 +10,7 @@ from batch_assets.quality.daily_bars import (
     judge_error_rate,
     judge_freshness,
     judge_ledger,
+    judge_volume,
 )
 from batch_assets.quality.verdict import Level
 
@@ -157,3 +158,27 @@ def test_freshness_needs_the_expected_session(conn: psycopg.Connection) -> None:
     assert [v.level for v in (fresh, stale, unknown)] == [Level.OK, Level.WARN, Level.WARN]
     assert stale.figures["freshness_age_days"] == 3
     assert "the calendar does not say" in unknown.observed
+
+
+def test_volume_is_held_against_the_median_of_the_sessions_before(
+    conn: psycopg.Connection,
+) -> None:
+    volumes = {1: 100, 2: 110, 3: 9000, 4: 90, 5: 159, 8: 161, 9: 39, 10: 41}
+    conn.execute("DELETE FROM market.daily_bars")
+    for day, volume in volumes.items():
+        conn.execute(
+            "INSERT INTO market.daily_bars (source, symbol, trade_date, volume, load_id)"
+            " VALUES ('cn', 'A', make_date(2024, 7, %s), %s, 1)",
+            (day, volume),
+        )
+    days = [date(2024, 7, day) for day in volumes]
+
+    verdict = judge_volume(conn, "cn", days)
+    first = judge_volume(conn, "cn", days[:3])
+    none = judge_volume(conn, "cn", [])
+
+    assert verdict.level is Level.WARN
+    assert verdict.observed == "2024-07-09 -71%; 2024-07-10 -63%"
+    assert verdict.figures["days_compared"] == 5
+    assert first.level is none.level is Level.OK
+    assert first.figures["days_compared"] == 0

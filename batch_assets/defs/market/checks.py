@@ -24,6 +24,7 @@ from batch_assets.quality.daily_bars import (
     judge_error_rate,
     judge_freshness,
     judge_ledger,
+    judge_volume,
 )
 from batch_assets.sources.market.due import newest_due_session
 from batch_assets.sources.market.feed import Feed
@@ -34,6 +35,7 @@ LEDGER_BALANCES = "ledger_balances"
 ERROR_RATE = "error_rate_within_budget"
 COMPLETENESS = "complete_against_previous_session"
 NO_COPIES = "no_day_repeats_its_neighbour"
+VOLUME = "volume_near_the_sessions_before"
 NO_DUPLICATES = "no_duplicate_keys"
 FRESHNESS = "newest_session_is_stored"
 
@@ -76,6 +78,12 @@ def build_check_specs(asset_key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
             "repeats itself looks complete.",
         ),
         dg.AssetCheckSpec(
+            VOLUME,
+            asset=asset_key,
+            description="The volume of no day is 60 % above or below the median of the ten "
+            "sessions before it: a wrong unit, or half a market.",
+        ),
+        dg.AssetCheckSpec(
             NO_DUPLICATES,
             asset=asset_key,
             blocking=True,
@@ -109,7 +117,7 @@ def evaluate_run(
     of_days = [report.load.ledger for report in reports if report.key != UNDATED.key]
     read = sum(ledger.read for ledger in of_days)
     rejected = sum(ledger.rejected for ledger in of_days)
-    source = feed.source_name
+    source, days = feed.source_name, [date.fromisoformat(key) for key in keys]
     with closing(postgres.connect()) as conn:
         verdicts = {
             EVERY_DAY_IS_LOADED: judge_days(
@@ -126,8 +134,9 @@ def evaluate_run(
             LEDGER_BALANCES: judge_ledger(conn, source, [r.load.load_id for r in loaded]),
             ERROR_RATE: judge_error_rate(read, rejected),
             COMPLETENESS: judge_completeness(conn, scope_of(feed).name, keys),
-            NO_COPIES: judge_copies(conn, scope_of(feed).name, keys),
-            NO_DUPLICATES: judge_duplicates(conn, source, [date.fromisoformat(k) for k in keys]),
+            NO_COPIES: judge_copies(conn, scope_of(feed).name, keys, feed.identical_days),
+            VOLUME: judge_volume(conn, source, days),
+            NO_DUPLICATES: judge_duplicates(conn, source, days),
             FRESHNESS: judge_freshness(conn, source, newest_due_session(feed, now, cache_dir)),
         }
     for name, verdict in verdicts.items():

@@ -14,7 +14,7 @@ from batch_assets.contracts.rules import RowRule, Severity, not_negative, requir
 from batch_assets.contracts.table import Disposition, TableContract
 from batch_assets.sources.market.columns import NUMBERS, PRICES
 from batch_assets.sources.market.feed import Adjustment, Feed
-from batch_assets.sources.market.window_checks import DAILY_BARS_CHECKS
+from batch_assets.sources.market.window_checks import COMPLETENESS_CHECK, copy_check
 
 PRICE = pa.decimal128(20, 6)
 VOLUME = pa.decimal128(24, 8)
@@ -65,7 +65,7 @@ def daily_bars_contract(feed: Feed) -> TableContract:
         scope_columns=("source",),
         rules=tuple(rules),
         history_table="market.daily_bars_history",
-        window_checks=DAILY_BARS_CHECKS,
+        window_checks=(copy_check(feed.identical_days), COMPLETENESS_CHECK),
     )
 
 

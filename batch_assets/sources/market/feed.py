@@ -83,6 +83,9 @@ class Feed(BaseModel):
     reject_limit_rows: int | None = Field(default=None, ge=0)
     reject_limit_ratio: float | None = Field(default=None, ge=0, le=1)
     max_partitions_per_run: int = Field(default=30, ge=1)
+    identical_days: tuple[date, ...] = Field(
+        default=(), description="days that really repeat the session before them"
+    )
 
     @field_validator("date_format")
     @classmethod

@@ -28,7 +28,8 @@ _NOT_MEANING = frozenset(
         "symbols", "symbols_file", "max_connections", "attempts", "first_wait_seconds",
         "max_wait_seconds", "connect_timeout_seconds", "read_timeout_seconds",
         "reply_timeout_seconds", "max_reply_bytes", "max_reply_rows", "reuse_minutes",
-        "requests_per_minute", "reread_sessions", "repair_days", "repair_schedule",
+        "requests_per_minute", "identical_days", "reread_sessions", "repair_days",
+        "repair_schedule",
     }
 )  # fmt: skip
 

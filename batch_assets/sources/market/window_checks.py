@@ -1,7 +1,11 @@
 """When a day of bars is incomplete, or a copy of another day. Pure decisions about counts.
 
-The counts come from read_day_completeness.sql and find_stale_copies.sql.
+The counts come from read_day_completeness.sql, find_missing_symbols.sql and find_stale_copies.sql.
 """
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import date
 
 from batch_assets.contracts.window_checks import Consequence, Counts, Finding, WindowCheck
 
@@ -13,6 +17,9 @@ MISSING_SYMBOLS = 20
 # Two sessions of a market never have that many equal bars; a feed that repeats yesterday does.
 COPIED_RATIO = 0.5
 COPIED_SYMBOLS = 20
+
+# Runs of neighbouring codes spelled out in one message.
+_LISTED_RUNS = 3
 
 
 def judge_completeness(counts: Counts) -> Finding | None:
@@ -61,19 +68,46 @@ def _partial(seen: str) -> Finding:
     )
 
 
+def explain_missing(finding: Finding, details: Counts) -> Finding:
+    """The finding with how the missing symbols lie.
+
+    Args:
+        details: `exchanges` of which every symbol is missing, and `runs` of neighbouring codes.
+    """
+    exchanges, runs = details["exchanges"] or (), details["runs"] or ()
+    seen = ""
+    if exchanges:
+        seen += (
+            f"every symbol of {', '.join(exchanges)} is missing, so the request for it failed or "
+            "was not made; "
+        )
+    if runs:
+        more = f" and {len(runs) - _LISTED_RUNS} more" if len(runs) > _LISTED_RUNS else ""
+        seen += (
+            f"neighbouring codes are missing together, which suspensions do not do: "
+            f"{', '.join(runs[:_LISTED_RUNS])}{more}; "
+        )
+    reason = "missing_exchange" if exchanges else finding.reason
+    return replace(finding, reason=reason, message=f"{seen}{finding.message}")
+
+
 def allowed_missing(symbols: int) -> int:
     """How many of so many symbols may be missing on a complete day."""
     return max(MISSING_SYMBOLS, int(MISSING_RATIO * symbols))
 
 
-def judge_copy(counts: Counts) -> Finding | None:
+def judge_copy(counts: Counts, identical_days: Collection[date] = ()) -> Finding | None:
     """Whether most bars are those of a neighbouring session.
 
     Args:
-        counts: `common` symbols that traded on both days, `same` of them with equal bars, and the
-            `other_key`.
+        counts: `common` symbols that traded on both days, `same` of them with equal bars, the
+            `window_key` and the `other_key`.
+        identical_days: Days of which a person says that they are equal to the one before.
     """
     common, same = counts["common"], counts["same"]
+    later = max(counts["window_key"], counts["other_key"])
+    if later in {day.isoformat() for day in identical_days}:
+        return None
     if common < COPIED_SYMBOLS or same <= COPIED_RATIO * common:
         return None
     return Finding(
@@ -81,11 +115,16 @@ def judge_copy(counts: Counts) -> Finding | None:
         reason="stale_copy",
         message=f"{same} of {common} symbols have exactly the bar of {counts['other_key']}, "
         f"expected less than {COPIED_RATIO:.0%}; one of the two days is a copy of the other: "
-        "get it from the source again",
+        f"get it from the source again, or add {later} to identical_days of the feed if the "
+        "market really stood still",
     )
 
 
-DAILY_BARS_CHECKS = (
-    WindowCheck("find_stale_copies", judge_copy),
-    WindowCheck("read_day_completeness", judge_completeness),
+COMPLETENESS_CHECK = WindowCheck(
+    "read_day_completeness", judge_completeness, "find_missing_symbols", explain_missing
 )
+
+
+def copy_check(identical_days: Collection[date]) -> WindowCheck:
+    """No day repeats the bars of a neighbour, but those that really do."""
+    return WindowCheck("find_stale_copies", lambda counts: judge_copy(counts, identical_days))

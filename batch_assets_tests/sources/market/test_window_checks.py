@@ -1,8 +1,11 @@
+from datetime import date
+
 import pytest
 
-from batch_assets.contracts.window_checks import Consequence
+from batch_assets.contracts.window_checks import Consequence, Finding
 from batch_assets.sources.market.window_checks import (
     allowed_missing,
+    explain_missing,
     judge_completeness,
     judge_copy,
 )
@@ -74,8 +77,49 @@ def test_first_day_has_nothing_to_be_held_against() -> None:
 def test_more_than_half_of_twenty_equal_bars_make_a_copy(
     common: int, same: int, is_copy: bool
 ) -> None:
-    finding = judge_copy({"common": common, "same": same, "other_key": "2024-09-27"})
+    finding = judge_copy(
+        {
+            "common": common,
+            "same": same,
+            "window_key": "2024-09-30",
+            "other_key": "2024-09-27",
+        }
+    )
 
     assert (finding is not None) is is_copy
     if finding:
         assert finding.consequence is Consequence.FAIL
+
+
+@pytest.mark.parametrize(
+    ("window_key", "other_key", "is_copy"),
+    [
+        ("2024-09-30", "2024-09-27", False),
+        ("2024-09-27", "2024-09-30", False),
+        ("2024-09-30", "2024-10-08", True),
+        ("2024-09-27", "2024-09-26", True),
+    ],
+)
+def test_day_that_really_repeats_the_one_before_is_no_copy_of_it(
+    window_key: str, other_key: str, is_copy: bool
+) -> None:
+    counts = {"common": 50, "same": 50, "window_key": window_key, "other_key": other_key}
+
+    finding = judge_copy(counts, [date(2024, 9, 30)])
+
+    assert (finding is not None) is is_copy
+    if finding:
+        assert f"add {max(window_key, other_key)} to identical_days" in finding.message
+
+
+def test_missing_exchange_and_runs_are_named() -> None:
+    finding = Finding(Consequence.PARTIAL, "missing_symbols", "30 of 90 are missing")
+
+    scattered = explain_missing(finding, {"exchanges": None, "runs": None})
+    runs = [f"{n}" for n in range(5)]
+    both = explain_missing(finding, {"exchanges": ["SZ"], "runs": runs})
+
+    assert scattered == finding
+    assert both.reason == "missing_exchange"
+    assert both.message.startswith("every symbol of SZ is missing")
+    assert "0, 1, 2 and 2 more; 30 of 90 are missing" in both.message

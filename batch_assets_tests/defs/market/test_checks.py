@@ -43,6 +43,7 @@ def test_each_run_evaluates_every_check_once_with_observed_and_expected(market: 
         "newest_session_is_stored",
         "no_day_repeats_its_neighbour",
         "no_duplicate_keys",
+        "volume_near_the_sessions_before",
     ]
     assert all(e.passed and e.metadata["observed"].value for e in found)
     assert all(e.metadata["expected"].value for e in found)
@@ -78,7 +79,8 @@ def test_completeness_warns_of_a_day_that_lost_symbols(market: Market) -> None:
     verdict = verdict_of(result, "complete_against_previous_session")
     assert result.success
     assert (verdict.passed, verdict.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert "2024-09-30: 39 rows after 60 on 2024-09-27" in str(verdict.description)
+    assert "2024-09-30: neighbouring codes are missing together" in str(verdict.description)
+    assert "600039.SH to 600059.SH (21); 39 rows after 60 on 2024" in str(verdict.description)
     assert verdict.metadata["largest_drop_rows"].value == 21
 
 

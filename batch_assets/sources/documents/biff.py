@@ -11,6 +11,8 @@ from batch_assets.sources.documents.outcome import DocumentOutcome, DocumentRefu
 
 _FILEPASS = 0x2F
 _DIMENSIONS = 0x200
+# FORMULA, MULRK, MULBLANK, RSTRING, LABELSST, BLANK, NUMBER, LABEL, BOOLERR, RK: row, column, …
+_CELLS = frozenset({0x06, 0xBD, 0xBE, 0xD6, 0xFD, 0x201, 0x203, 0x204, 0x205, 0x27E})
 # Of this file format; a sheet cannot declare more.
 _MAX_ROWS = 65_536
 _MAX_COLUMNS = 256
@@ -32,12 +34,22 @@ def check_workbook_stream(stream: bytes) -> None:
             first_row, rows, first_column, columns = struct.unpack_from("<IIHH", content)
             is_backwards = first_row > rows or first_column > columns
             if is_backwards or rows > _MAX_ROWS or columns > _MAX_COLUMNS:
-                raise DocumentRefused(
-                    DocumentOutcome.CORRUPT,
-                    f"damaged xls file: a sheet declares rows {first_row:,} to {rows:,} and "
-                    f"columns {first_column:,} to {columns:,}, which cannot be; open it in Excel, "
-                    "save it as .xlsx and drop that",
+                raise _impossible(
+                    f"a sheet declares rows {first_row:,} to {rows:,} and columns "
+                    f"{first_column:,} to {columns:,}"
                 )
+        if kind in _CELLS and len(content) >= 4:
+            column = content[2] + 256 * content[3]
+            if column >= _MAX_COLUMNS:
+                raise _impossible(f"a cell stands in column {column + 1:,}")
+
+
+def _impossible(what: str) -> DocumentRefused:
+    return DocumentRefused(
+        DocumentOutcome.CORRUPT,
+        f"damaged xls file: {what}, which cannot be; open it in Excel, save it as .xlsx and "
+        "drop that",
+    )
 
 
 def _records(stream: bytes) -> Iterator[tuple[int, bytes]]:

@@ -20,6 +20,7 @@ _ROW = re.compile(rb'<(?:\w+:)?row\b[^<>]*?\sr\s*=\s*["\'](\d{1,10})["\']')
 # Columns of one letter need no search: no more than 26 of them.
 _WIDE_CELL = re.compile(rb'\sr\s*=\s*["\']([A-Za-z]{2,3})(\d{1,7})["\']')
 _NARROW_CELL = re.compile(rb'\sr\s*=\s*["\'][A-Za-z](\d{5,7})["\']')
+_CELL = re.compile(rb"<(?:\w+:)?c[\s/>]")
 _ERROR_CELL = re.compile(rb'<(?:\w+:)?c\b[^<>]*?\st\s*=\s*["\']e["\']')
 _FORMULA_ALONE = re.compile(rb"</f></c>|<f\b[^>]*/></c>")
 _NARROW_COLUMN = re.compile(rb'\sr\s*=\s*["\']([A-Za-z])\d')
@@ -35,12 +36,14 @@ class BookSurvey:
 
     Attributes:
         largest_cells: Rows times columns of its widest sheet, never too small.
+        written_cells: Cells that are there, in the sheet with most of them.
         error_cells: Cells with #N/A, #REF! and the like.
         formulas_without_value: Formulas whose result was never stored.
         beside_the_cells: Text of comments and drawings by sheet name.
     """
 
     largest_cells: int = 0
+    written_cells: int = 0
     error_cells: int = 0
     formulas_without_value: int = 0
     beside_the_cells: dict[str, str] = field(default_factory=dict)
@@ -89,6 +92,8 @@ def _survey_sheet(xml: bytes, name: str, survey: BookSurvey) -> None:
     if columns == _ONE_LETTER and last_row * columns > _WORTH_A_CLOSER_LOOK_CELLS:
         columns = max(map(_column_number, set(_NARROW_COLUMN.findall(xml))), default=1)
     survey.largest_cells = max(survey.largest_cells, last_row * columns)
+    written = len(_CELL.findall(xml))
+    survey.written_cells = max(survey.written_cells, written)
     survey.error_cells += len(_ERROR_CELL.findall(xml))
     survey.formulas_without_value += len(_FORMULA_ALONE.findall(xml))
 

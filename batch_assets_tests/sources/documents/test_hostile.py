@@ -160,6 +160,15 @@ def test_an_xls_sheet_that_declares_the_impossible_is_refused(first_row: int, ro
     assert f"rows {first_row:,} to {rows:,}" in reason
 
 
+def test_an_xls_cell_beyond_the_last_column_is_refused() -> None:
+    number = struct.pack("<HHHHHd", 0x203, 14, 0, 65_535, 0, 1.0)
+
+    outcome, reason = outcome_of(compound_file({"Workbook": number}), "a.xls")
+
+    assert outcome == "corrupt"
+    assert "column 65,536" in reason
+
+
 REPEATED = 300_000
 
 

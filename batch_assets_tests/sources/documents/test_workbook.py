@@ -6,6 +6,7 @@ import pytest
 
 from batch_assets.sources.documents.cells import cell_text, repaired_text
 from batch_assets.sources.documents.limits import ParseLimits
+from batch_assets.sources.documents.outcome import DocumentOutcome, DocumentRefused
 from batch_assets.sources.documents.parse import parse_bytes
 from batch_assets.sources.documents.parsed import ParsedDocument
 from batch_assets_tests.sources.documents.sample_files import (
@@ -92,6 +93,42 @@ def test_a_sheet_that_spans_more_than_the_limit_is_read_row_by_row(
 
     # The row reader leaves out the empty cells between.
     assert parsed.text == f"{first_row}\nlast"
+
+
+def test_a_sheet_that_one_reader_refuses_is_read_by_the_other() -> None:
+    parts = xlsx_parts({"Good": f'<row r="1">{cell("A1", "good")}</row>', "Odd": ""})
+    parts["xl/worksheets/sheet2.xml"] = (
+        f'<worksheet {SPREADSHEET}><dimension ref="A0:B0"/><sheetData><row r="1">'
+        f"{cell('A1', 'found')}</row></sheetData></worksheet>"
+    )
+
+    parsed = parse(zip_of(parts))
+
+    assert [segment.text for segment in parsed.segments] == ["good", "found"]
+    assert parsed.notes == ()
+
+
+def test_a_sheet_that_nobody_can_read_is_named_and_alone_is_corrupt() -> None:
+    def broken(*good: str) -> bytes:
+        sheets = {f"Good{n}": f'<row r="1">{cell("A1", t)}</row>' for n, t in enumerate(good)}
+        return zip_of(xlsx_parts({**sheets, "Bad": f'<row r="x">{cell("A?", "lost")}</row>'}))
+
+    parsed = parse(broken("good"))
+    with pytest.raises(DocumentRefused, match="no sheet can be read; 'Bad'") as refused:
+        parse(broken())
+
+    assert parsed.text == "good"
+    assert parsed.notes[0].startswith("sheet 'Bad' was not read")
+    assert refused.value.outcome is DocumentOutcome.CORRUPT
+
+
+def test_a_large_sheet_that_is_not_sparse_is_refused() -> None:
+    rows = "".join(f'<row r="{n}"><c r="A{n}"/></row>' for n in range(1, 500_002))
+
+    with pytest.raises(DocumentRefused, match="max_sheet_cells is 400,000") as refused:
+        parse(zip_of(xlsx_parts({"S": rows})), ParseLimits(max_sheet_cells=400_000))
+
+    assert refused.value.outcome is DocumentOutcome.TOO_LARGE
 
 
 @pytest.mark.parametrize(

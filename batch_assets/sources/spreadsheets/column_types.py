@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 import pyarrow as pa
 
@@ -41,6 +42,7 @@ class ColumnType:
     scale: int = 0
 
     @classmethod
+    @lru_cache(maxsize=256)
     def parse(cls, declared: str) -> "ColumnType":
         """Read a declaration.
 

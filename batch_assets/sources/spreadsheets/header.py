@@ -2,8 +2,9 @@
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from batch_assets.errors import UnreadableSource
@@ -55,6 +56,7 @@ class Header:
         return f"{name} ({column_letters(place)})" if is_repeated else name
 
 
+@lru_cache(maxsize=4096)
 def normalise(text: str) -> str:
     """A header without what people write differently: case, blanks, width, marks at the end."""
     folded = _BLANKS.sub("", unicodedata.normalize("NFKC", text)).casefold()
@@ -79,6 +81,8 @@ def find_header(lines: Sequence[Line], template: SpreadsheetTemplate, place: str
         # Two lines win only with more names: the second one may be the first row of data.
         if best is None or len(header.places) > len(best.places):
             best = header
+        if len(best.places) == len(template.columns):
+            break
     if best is None:
         raise UnreadableSource(
             f"{place}: is empty, expected a header with {_listed(template.columns)}"
@@ -87,17 +91,15 @@ def find_header(lines: Sequence[Line], template: SpreadsheetTemplate, place: str
     return best
 
 
-def _candidates(lines: Sequence[Line]) -> list[tuple[dict[int, tuple[str, ...]], int, int]]:
+def _candidates(
+    lines: Sequence[Line],
+) -> Iterator[tuple[dict[int, tuple[str, ...]], int, int]]:
     """Names of each column with their variants, the full one first; single lines first."""
-    single: list[tuple[dict[int, tuple[str, ...]], int, int]] = [
-        ({place: (text,) for place, text in texts.items()}, row, row)
-        for row, texts in lines[:SEARCH_ROWS]
-    ]
-    pairs = []
+    for row, texts in lines[:SEARCH_ROWS]:
+        yield {place: (text,) for place, text in texts.items()}, row, row
     for (row, top), (next_row, below) in pairwise(lines[:SEARCH_ROWS]):
         if next_row == row + 1:
-            pairs.append((_joined(top, below), row, next_row))
-    return single + pairs
+            yield _joined(top, below), row, next_row
 
 
 def _joined(top: Mapping[int, str], below: Mapping[int, str]) -> dict[int, tuple[str, ...]]:

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from batch_assets.errors import UnreadableSource
@@ -176,12 +177,18 @@ class HeaderMissing(UnreadableSource):
 
 
 def _lines(block: SheetBlock, count: int) -> list[Line]:
-    found: list[Line] = []
-    for index in np.flatnonzero(block.filled()).tolist():
-        if len(found) >= count:
-            break
-        found.append((int(block.rows[index]), block.row_texts(index)))
-    return found
+    chosen = np.flatnonzero(block.filled())[:count]
+    if not len(chosen):
+        return []
+    indices = pa.array(chosen)
+    columns = {
+        place: cells.texts.take(indices).to_pylist()
+        for place, cells in sorted(block.columns.items())
+    }
+    return [
+        (int(block.rows[index]), {place: texts[n] for place, texts in columns.items() if texts[n]})
+        for n, index in enumerate(chosen.tolist())
+    ]
 
 
 def _begins_with(block: SheetBlock, patterns: tuple[str, ...]) -> np.ndarray:

@@ -33,7 +33,7 @@ from batch_assets.loading.prepare import (
     belonging_rules,
     check_window_limits,
 )
-from batch_assets.loading.publish import check_target, lock_shared, merge_staged
+from batch_assets.loading.publish import check_target, merge_staged
 from batch_assets.loading.refused_rows import merge_isolating
 from batch_assets.loading.report import (
     QUOTED_REJECTS,
@@ -42,6 +42,7 @@ from batch_assets.loading.report import (
     PublishPath,
     RecognisedBy,
 )
+from batch_assets.loading.shared_target import count_keys, prepare_shared
 from batch_assets.loading.staging import StagingTable
 from batch_assets.loading.window_checks import find_incomplete
 from batch_assets.loading.windows import count_windows
@@ -193,13 +194,13 @@ class OversizedLoad:
         if self._write_conflicts():
             duplicates, conflicts = self.table.delete_repeated(self.conn)
         reasons = self._check_limits(progress)
-        lock_shared(self.conn, target)
-        before = count_windows(self.conn, target.parts, [window])[window.key]
+        prepare_shared(self.conn, target, self.table.name)
+        before = self._count()
         counts = self._merge()
         rejected = progress.rejected + conflicts + len(self.refused)
         if self.refused:
             reasons = self._check_limits(progress)
-        after = count_windows(self.conn, target.parts, [window])[window.key]
+        after = self._count()
         check_target(window, counts, before, after)
         ledger = counts + Ledger(
             read=progress.read, duplicate=duplicates, rejected=rejected, skipped=progress.skipped
@@ -258,6 +259,13 @@ class OversizedLoad:
         write_dead_letters(self.conn, self.publisher.context, window, load_id, self.refused)
         self.quoted.extend(self.refused[: QUOTED_REJECTS - len(self.quoted)])
         return counts
+
+    def _count(self) -> int:
+        """Rows of the window in the target; of a shared one, rows with the staged keys."""
+        target, window = self.publisher.target, self.source.window
+        if target.contract.shares_target:
+            return count_keys(self.conn, target, self.table.name)
+        return count_windows(self.conn, target.parts, [window])[window.key]
 
     def _write_conflicts(self) -> bool:
         """Make dead letters of rows that disagree; returns whether any key is repeated."""

@@ -114,27 +114,6 @@ def publish_windows(
         LedgerImbalance: The server's counts do not add up; the caller rolls back.
         WindowRuleBroken: A window check forbids it; the caller rolls back.
     """
-    if not target.contract.shares_target:
-        return _publish_together(conn, context, target, windows, load_ids, force=force)
-    lock_shared(conn, target)
-    results: dict[str, Published] = {}
-    for item in windows:
-        # One after the other: each counts the same rows, and a later file may change an earlier's.
-        results |= _publish_together(conn, context, target, [item], load_ids, force=force)
-        empty_temporary_staging(conn)
-    return results
-
-
-def _publish_together(
-    conn: psycopg.Connection,
-    context: LoadContext,
-    target: Target,
-    windows: Sequence[PreparedWindow],
-    load_ids: Mapping[str, int],
-    *,
-    force: bool,
-) -> dict[str, Published]:
-    """Publish windows that have no row in common."""
     keys = [item.window for item in windows]
     before = count_windows(conn, target.parts, keys)
     # Rows that come to an empty window are new; asking what it held would be a trip for nothing.
@@ -153,7 +132,7 @@ def _publish_together(
             merged.append(item)
     stored: dict[int, Ledger] = {}
     if direct:
-        batches = (_with_load_id(item, load_ids) for item in direct)
+        batches = (with_load_id(item, load_ids) for item in direct)
         copy_batches(conn, target.parts.target, target.copy_schema, batches)
     if merged:
         stored = _merge(conn, target, merged, load_ids)
@@ -161,26 +140,15 @@ def _publish_together(
     for item in direct:
         key = item.window.key
         counts = Ledger(inserted=after[key] - before[key])
-        results[key] = _checked(item, counts, PublishPath.DIRECT, before[key], after[key])
+        results[key] = checked_publish(item, counts, PublishPath.DIRECT, before[key], after[key])
     for item in merged:
         key = item.window.key
         counts = stored.get(load_ids[key], Ledger())
-        results[key] = _checked(item, counts, PublishPath.MERGE, before[key], after[key])
+        results[key] = checked_publish(item, counts, PublishPath.MERGE, before[key], after[key])
     # Rows that are the same again were judged when they came, but what they lack may be known now.
     doubtful = {k: before[k] for k in results if k not in after and known[k].state == _PARTIAL}
     findings = find_incomplete(conn, context, {**after, **doubtful})
     return {key: replace(item, finding=findings.get(key)) for key, item in results.items()}
-
-
-def lock_shared(conn: psycopg.Connection, target: Target) -> None:
-    """Let one writer at a time write windows that share the whole table.
-
-    Their leases have different names, but they count and merge the same rows. Readers go on.
-    """
-    if target.contract.shares_target:
-        conn.execute(
-            sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(target.parts.target)
-        )
 
 
 def _is_same_content(
@@ -217,9 +185,10 @@ def _complete(item: PreparedWindow, counts: Ledger) -> Ledger:
     return ledger
 
 
-def _checked(
+def checked_publish(
     item: PreparedWindow, counts: Ledger, path: PublishPath, before: int, after: int
 ) -> Published:
+    """What publishing did, once the server's counts agree; see check_target."""
     check_target(item.window, counts, before, after)
     return Published(
         ledger=_complete(item, counts),
@@ -244,7 +213,8 @@ def check_target(window: Window, counts: Ledger, before: int, after: int) -> Non
         )
 
 
-def _with_load_id(item: PreparedWindow, load_ids: Mapping[str, int]) -> pa.RecordBatch:
+def with_load_id(item: PreparedWindow, load_ids: Mapping[str, int]) -> pa.RecordBatch:
+    """Rows with the column that says which load wrote them."""
     load_id = pa.scalar(load_ids[item.window.key], pa.int64())
     return item.rows.append_column("load_id", pa.repeat(load_id, item.rows.num_rows))
 
@@ -256,7 +226,7 @@ def _merge(
     load_ids: Mapping[str, int],
 ) -> dict[int, Ledger]:
     create_temporary_staging(conn, target)
-    batches = (_with_load_id(item, load_ids) for item in windows)
+    batches = (with_load_id(item, load_ids) for item in windows)
     copy_batches(conn, TEMPORARY_STAGING, target.copy_schema, batches)
     ids = [load_ids[item.window.key] for item in windows]
     return merge_staged(conn, target, TEMPORARY_STAGING, [w.window for w in windows], ids)
@@ -270,12 +240,6 @@ def create_temporary_staging(conn: psycopg.Connection, target: Target) -> None:
             "AS SELECT {} FROM {} WITH NO DATA"
         ).format(column_list(target.copy_schema.names), target.parts.target)
     )
-
-
-def empty_temporary_staging(conn: psycopg.Connection) -> None:
-    """Make room for another window in the same transaction."""
-    if conn.execute("SELECT to_regclass('pg_temp.batch_assets_staging')").fetchone() != (None,):
-        conn.execute("TRUNCATE pg_temp.batch_assets_staging")
 
 
 def forbid_nested_loops(conn: psycopg.Connection) -> None:
@@ -304,8 +268,9 @@ def merge_staged(
     Returns:
         Inserted, updated, unchanged and deleted rows by load_id, as the server counted them.
     """
-    forbid_nested_loops(conn)
-    statements = _MergeSql.of(target, staging)
+    if not target.contract.shares_target:
+        forbid_nested_loops(conn)
+    statements = MergeSql.of(target, staging)
     bounds = window_bounds(windows)
 
     def counted(name: str, parameters: Mapping[str, object] = bounds) -> dict[int, int]:
@@ -336,7 +301,7 @@ def merge_staged(
 
 
 @dataclass(frozen=True, slots=True)
-class _MergeSql:
+class MergeSql:
     """The merge statements of one contract and staging table."""
 
     target: Target
@@ -344,7 +309,8 @@ class _MergeSql:
     has_values: bool
 
     @classmethod
-    def of(cls, target: Target, staging: sql.Composable) -> "_MergeSql":
+    def of(cls, target: Target, staging: sql.Composable) -> "MergeSql":
+        """Build the parts for a staging table."""
         contract = target.contract
         values = [name for name in contract.columns.names if name not in contract.key]
         compared = contract.compared_columns
@@ -373,6 +339,7 @@ class _MergeSql:
         return cls(target, parts, bool(compared))
 
     def read(self, name: str) -> sql.Composed:
+        """A named query with the parts of this merge filled in."""
         return self.target.parts.read(name, **self.parts)
 
     def keep(self, conn: psycopg.Connection, name: str, parameters: Mapping[str, object]) -> int:

@@ -41,6 +41,7 @@ from batch_assets.loading.prepare import (
 )
 from batch_assets.loading.publish import Published, Target, publish_windows
 from batch_assets.loading.report import QUOTED_REJECTS, LoadReport, LoadState
+from batch_assets.loading.shared_target import publish_shared
 from batch_assets.postgres.sql_files import read_query
 
 # Between two looks at a window that somebody else is writing.
@@ -267,9 +268,12 @@ class Publisher:
         load_ids: Mapping[str, int],
     ) -> list[LoadReport]:
         started = time.perf_counter()
-        published = publish_windows(
-            self.conn, self.context, self.target, windows, load_ids, force=self.options.force
-        )
+        if self.context.contract.shares_target:
+            published = publish_shared(self.conn, self.target, windows, load_ids)
+        else:
+            published = publish_windows(
+                self.conn, self.context, self.target, windows, load_ids, force=self.options.force
+            )
         reach("publish.after_copy")
         seconds = (time.perf_counter() - started) / len(windows)
         for item in windows:

@@ -63,7 +63,7 @@ def _trim(cells: CellColumn, column: ColumnTemplate, problems: np.ndarray) -> pa
 
 
 def _valid(texts: pa.Array, cells: CellColumn, *kinds: Kind) -> np.ndarray:
-    mask = cells.kinds == kinds[0]
+    mask: np.ndarray = cells.kinds == kinds[0]
     for kind in kinds[1:]:
         mask |= cells.kinds == kind
     if texts.null_count:

@@ -85,7 +85,7 @@ def plan_sync(
     """
     reach = _reach_of(feed, request)
     with closing(connect()) as conn:
-        stored = read_stored_days(conn, feed, request.days)
+        stored = read_stored_days(conn, feed, request.days, is_counted=_is_counted(feed, looked_at))
         if looked_at is not None:
             with closing(looked_at):
                 stored = _compare(looked_at, stored, now)
@@ -99,6 +99,11 @@ def plan_sync(
         is_forced=request.is_forced,
         is_subset=bool(request.symbols),
     )
+
+
+def _is_counted(feed: Feed, looked_at: MarketSource | None) -> bool:
+    """Whether the table's rows are counted: a run of files counts them when it loads."""
+    return isinstance(feed, VendorFeed) or looked_at is not None
 
 
 def _compare(
@@ -171,9 +176,16 @@ def _due_again_at(window: CorrectionWindow | None, day: date) -> datetime | None
 
 
 def read_stored_days(
-    conn: psycopg.Connection, feed: Feed, days: Sequence[date]
+    conn: psycopg.Connection, feed: Feed, days: Sequence[date], *, is_counted: bool = True
 ) -> dict[date, StoredDay]:
-    """What is known of days that were looked at before."""
+    """What is known of days that were looked at before.
+
+    Args:
+        conn: Its transaction is rolled back.
+        feed: Whose days.
+        days: Trade dates.
+        is_counted: Count the rows that are in the table; else believe the last load.
+    """
     contract, scope = daily_bars_contract(feed), scope_of(feed)
     context = LoadContext(contract, scope)
     windows = [Window.of_day(day) for day in sorted(set(days))]
@@ -186,7 +198,9 @@ def read_stored_days(
     ).fetchall()
     loaded = [Window.of_day(date.fromisoformat(row[0])) for row in rows]
     known = read_windows(conn, context, loaded)
-    counts = count_windows(conn, read_target(conn, context).parts, loaded) if loaded else {}
+    counts = {key: window.row_count for key, window in known.items()}
+    if is_counted and loaded:
+        counts = count_windows(conn, read_target(conn, context).parts, loaded)
     owed = _read_owed(conn, feed, loaded)
     identity = source_identity(feed) if isinstance(feed, VendorFeed) else ""
     conn.rollback()
@@ -198,13 +212,13 @@ def read_stored_days(
             state=state,
             reason=reason,
             read_at=started_at,
-            rows=counts[key],
+            rows=counts.get(key, 0),
             source_hash=source_hash or None,
             is_same_source=not identity or not source_hash or is_identity_of(identity, source_hash),
             is_same_contract=not contract_version or contract_version == contract.fingerprint,
             is_same_table=window is not None
             and window.is_current
-            and window.row_count == counts[key],
+            and window.row_count == counts.get(key, 0),
             owed_symbols=owed.get(day, ()),
         )
     return found

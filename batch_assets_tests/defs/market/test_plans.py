@@ -31,7 +31,7 @@ RANGE = ("2024-09-27", "2024-10-09")
 def eastmoney(market: Market) -> Iterator[HttpVendorServer]:
     with HttpVendorServer(eastmoney_answers(MARKET)) as server:
         market.feeds = {
-            "vendor": "[market.feeds.vendor]\nvendor = 'eastmoney'\nattempts = 1\n"
+            "planned": "[market.feeds.planned]\nvendor = 'eastmoney'\nattempts = 1\n"
             # Other tests of this session fill the same folder of answers.
             f"reuse_minutes = 0\nbase_url = '{server.base_url}'\nsymbols = {SYMBOLS}\n"
         }
@@ -45,7 +45,7 @@ def run_tag(market: Market, result: dg.ExecuteInProcessResult) -> str:
 
 
 def chosen(*symbols: str) -> dict[str, object]:
-    return {"ops": {"market__vendor__daily_bars": {"config": {"symbols": list(symbols)}}}}
+    return {"ops": {"market__planned__daily_bars": {"config": {"symbols": list(symbols)}}}}
 
 
 def number(materialization: dg.AssetMaterialization, name: str) -> object:
@@ -80,7 +80,7 @@ def test_chosen_symbols_materialise_no_day(market: Market, eastmoney: HttpVendor
     assert materializations(result) == {}
     seen = observations(result)["2024-09-30"].metadata
     assert (seen["state"].value, seen["reason"].value) == ("partial", "subset")
-    assert market.stored_days("vendor") == {"2024-09-30": 2}
+    assert market.stored_days("planned") == {"2024-09-30": 2}
     assert len(eastmoney.requests) == 2
 
 
@@ -130,13 +130,13 @@ def test_repair_schedule_asks_for_the_days_that_are_not_whole(
     ) == RANGE
     assert result.success
     assert len(eastmoney.requests) - before == 1
-    assert market.stored_days("vendor") == {day.isoformat(): 30 for day in DAYS}
+    assert market.stored_days("planned") == {day.isoformat(): 30 for day in DAYS}
     assert repair_at(market, "2024-10-09T19:01:00+08:00") == []
 
 
 def repair_at(market: Market, due: str) -> list[dg.RunRequest]:
     definitions = market.definitions()
-    schedule = definitions.resolve_schedule_def("market_repair_vendor_schedule")
+    schedule = definitions.resolve_schedule_def("market_repair_planned_schedule")
     with dg.build_schedule_context(
         instance=market.instance,
         resources={"postgres": PostgresCopyResource(url=market.url, pool_min=1)},
@@ -151,9 +151,9 @@ def test_schedule_of_a_vendor_reads_the_last_sessions_again(
     tmp_path: Path, state_dir: Path
 ) -> None:
     market = Market(tmp_path, "postgresql://nowhere.invalid/none", state_dir)
-    market.feeds = {"vendor": "[market.feeds.vendor]\nvendor = 'baostock'\nreread_sessions = 3\n"}
+    market.feeds = {"planned": "[market.feeds.planned]\nvendor = 'baostock'\nreread_sessions = 3\n"}
     definitions = market.definitions()
-    schedule = definitions.resolve_schedule_def("market_sync_vendor_schedule")
+    schedule = definitions.resolve_schedule_def("market_sync_planned_schedule")
     due = datetime.fromisoformat("2024-10-09T18:01:00+08:00").astimezone(UTC)
     with dg.build_schedule_context(
         scheduled_execution_time=due, repository_def=definitions.get_repository_def()

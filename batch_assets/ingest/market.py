@@ -13,6 +13,7 @@ from batch_assets.contracts.batch import SourceBatch
 from batch_assets.contracts.table import Scope, TableContract, Window
 from batch_assets.contracts.window_checks import Finding
 from batch_assets.errors import BatchAssetsError, SourceUnavailable, UnreadableSource
+from batch_assets.ingest.aliases import AliasedSource
 from batch_assets.loading.dead_letters import count_unmet
 from batch_assets.loading.leases import Connector
 from batch_assets.loading.ledger import Ledger
@@ -145,6 +146,7 @@ def sync_days(
         DatabaseUnavailable: The database failed; days reported before are committed.
     """
     context = LoadContext(contract_of(feed, part), scope_of(feed), options.run_id)
+    source = AliasedSource(source, connect, feed.source_name)
     opened = _OpenedDays(connect, context, source, now, part, count_calls)
 
     def items() -> Iterator[WindowSource | Outcome]:

@@ -14,6 +14,7 @@ import psycopg
 
 from batch_assets.contracts.table import TableContract, Window, resource_of
 from batch_assets.errors import BatchAssetsError
+from batch_assets.ingest.aliases import AliasedSource
 from batch_assets.ingest.market import scope_of
 from batch_assets.ingest.vendor_limits import limit_of
 from batch_assets.loading.leases import Connector
@@ -87,8 +88,8 @@ def plan_sync(
     with closing(connect()) as conn:
         stored = read_stored_days(conn, feed, request.days, is_counted=_is_counted(feed, looked_at))
         if looked_at is not None:
-            with closing(looked_at):
-                stored = _compare(looked_at, stored, now)
+            with closing(AliasedSource(looked_at, connect, feed.source_name)) as named:
+                stored = _compare(named, stored, now)
         asked = _judge_days(feed, request.days, stored, now=now, cache_dir=cache_dir)
         history = _read_history(conn, feed, _likely_route(asked, reach))
     return build_plan(

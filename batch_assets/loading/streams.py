@@ -117,9 +117,13 @@ class Stream:
         return self._retrying(lambda: self._read_once(query))
 
     def _read_once(self, query: Callable[[psycopg.Connection], T]) -> T:
-        answer = query(self.conn)
-        self.conn.rollback()
-        return answer
+        # Each statement by itself: BEGIN and ROLLBACK would be two more trips to the server.
+        self.conn.autocommit = True
+        try:
+            return query(self.conn)
+        finally:
+            if not self.conn.closed:
+                self.conn.autocommit = False
 
     def publish(self, write: Callable[[psycopg.Connection], Part]) -> Part:
         """Write one part and commit it.

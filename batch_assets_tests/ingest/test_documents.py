@@ -292,17 +292,22 @@ def test_path_that_became_a_link_is_not_followed(inbox: Inbox, tmp_path: Path) -
 
 def test_only_failed_documents_are_retried_on_request(inbox: Inbox) -> None:
     inbox.drop("a.txt", "fine")
-    inbox.drop("slow.txt", LONG)
-    inbox.settings["parse_timeout_seconds"] = 0.000_001
+    inbox.drop("long.txt", LONG)
+    inbox.settings["limits"] = {"max_text_characters": 100}
     first = inbox.run()
-    inbox.settings["parse_timeout_seconds"] = 60
+    inbox.settings["limits"] = {}
     untouched = inbox.run()
 
     retried = inbox.run(retry_failed=True)
 
-    assert {report.outcome for report in first.documents.values()} == {"timeout"}
+    assert {path: report.outcome for path, report in first.documents.items()} == {
+        "a.txt": "ok",
+        "long.txt": "too_large",
+    }
     assert untouched.documents == {}
-    assert {report.outcome for report in retried.documents.values()} == {"ok"}
+    assert {path: report.outcome for path, report in retried.documents.items()} == {
+        "long.txt": "ok"
+    }
     assert inbox.rows("SELECT version, outcome FROM documents.documents") == [(1, "ok"), (1, "ok")]
     assert inbox.rows("SELECT DISTINCT state FROM ops.dead_letters") == [("superseded",)]
     assert inbox.run(retry_failed=True).documents == {}
@@ -371,6 +376,24 @@ def test_file_that_changes_while_it_is_read_is_left_to_the_next_load(inbox: Inbo
     assert set(again.documents) == {other}
     assert found(inbox, "tigers") == {other}
     assert found(inbox, "elephants") == {done.path}
+
+
+def test_file_that_moves_to_another_day_is_dealt_with_by_one_load(inbox: Inbox) -> None:
+    inbox.drop("a.txt", "about elephants")
+    inbox.scan()
+    groups = ingest_documents(inbox.open, inbox.source, DAY, workers=inbox.workers)
+    first = [next(groups)]
+    inbox.drop("a.txt", "about tigers", changed=OLD + 86_400)
+    inbox.scan()
+
+    other_day = inbox.ingest(date(2024, 10, 1))
+    ingested = Ingested([*first, *groups])
+
+    assert other_day.documents == {}
+    assert (other_day.load.ledger.read, other_day.load.ledger.skipped) == (1, 1)
+    assert ingested.load.ledger.inserted == 1
+    assert found(inbox, "tigers") == {"a.txt"}
+    assert inbox.run(date(2024, 10, 1)).load.ledger.unchanged == 1
 
 
 def test_day_without_files_is_skipped_and_not_a_success(inbox: Inbox) -> None:

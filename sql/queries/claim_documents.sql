@@ -10,6 +10,10 @@ FROM (
     LEFT JOIN documents.documents AS d ON d.document_id = c.document_id
     WHERE c.source = %(source)s
       AND c.arrival_day = %(day)s
+      -- A file may have moved to this day while the load of another day still deals with it.
+      AND NOT EXISTS (
+          SELECT FROM ops.loads AS l
+          WHERE l.load_id = c.claimed_by AND l.state = 'running' AND l.load_id <> %(load_id)s)
       AND (
           c.state = 'waiting'
           -- The folder or its store was at fault, not the file.

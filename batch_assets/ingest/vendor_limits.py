@@ -31,21 +31,29 @@ class PostgresThrottle:
         self._connect = connect
         self._limit = limit
         self._conn: psycopg.Connection | None = None
+        self._is_troubled = False
         self._lock = threading.Lock()
 
     def take(self) -> float:
         """See Throttle."""
         with self._lock:
-            return take(self._opened(), self._limit.name).wait_seconds
+            permit = take(self._opened(), self._limit.name)
+            self._is_troubled = permit.is_troubled
+            return permit.wait_seconds
 
     def succeeded(self) -> None:
         """See Throttle."""
+        # Success is the rule: only failures on record are worth a statement.
+        if not self._is_troubled:
+            return
         with self._lock:
             record_success(self._opened(), self._limit.name)
+            self._is_troubled = False
 
     def failed(self, error: SourceUnavailable) -> None:
         """See Throttle."""
         with self._lock:
+            self._is_troubled = True
             if isinstance(error, SourceRateLimited):
                 # The vendor is up, and wants silence from all of us.
                 block_for(self._opened(), self._limit.name, error.retry_after_seconds)
@@ -63,6 +71,9 @@ class PostgresThrottle:
         if self._conn is None:
             conn = self._connect()
             conn.autocommit = True
+            # A crash of the server may forget the last permits, and none of our questions waits
+            # for its disk.
+            conn.execute("SET synchronous_commit = off")
             set_limit(conn, self._limit)
             self._conn = conn
         return self._conn

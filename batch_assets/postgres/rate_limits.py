@@ -62,6 +62,7 @@ class Permit:
         cause: What is waited for; the longest of several.
         tokens_left: Requests that could be made right after this one.
         is_probe: The breaker is half open, and this request decides: report how it ends.
+        is_troubled: There are failures on record, which a success would wipe out.
     """
 
     is_granted: bool
@@ -69,6 +70,7 @@ class Permit:
     cause: PermitCause
     tokens_left: float
     is_probe: bool
+    is_troubled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +146,8 @@ def take(conn: psycopg.Connection, name: str, tokens: float = 1.0) -> Permit:
             f"limit {name!r} cannot give {tokens:g} tokens: it is not set, or its capacity is "
             "less; call set_limit first, or raise the capacity"
         )
-    is_granted, wait_seconds, cause, tokens_left, is_probe = row
-    return Permit(is_granted, wait_seconds, PermitCause(cause), tokens_left, is_probe)
+    is_granted, wait_seconds, cause, tokens_left, is_probe, is_troubled = row
+    return Permit(is_granted, wait_seconds, PermitCause(cause), tokens_left, is_probe, is_troubled)
 
 
 def block_for(conn: psycopg.Connection, name: str, seconds: float) -> None:

@@ -68,6 +68,20 @@ def test_failures_in_a_row_close_the_vendor_for_every_run(open_throttle: Opener)
     assert 25 < other.take() <= 30
 
 
+def test_a_success_of_one_run_wipes_out_the_failures_of_another(
+    open_throttle: Opener, postgres: str
+) -> None:
+    one, other = (open_throttle(limit(100, 10)) for _ in range(2))
+    one.take()
+    one.failed(SourceUnavailable("no answer"))
+
+    other.take()
+    other.succeeded()
+
+    with connect(postgres, application_name="test") as conn:
+        assert [status.failures for status in read_limits(conn)] == [0]
+
+
 def test_a_vendor_that_counts_minutes_never_sees_more_than_its_limit() -> None:
     for per_minute in (2, 5, 500):
         feed = build_vendor_feed("tushare", requests_per_minute=per_minute)

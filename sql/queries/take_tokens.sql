@@ -49,4 +49,5 @@ RETURNING g.is_granted,
               ELSE 'no_tokens'
           END,
           stored.tokens,
-          g.is_granted AND g.breaker_state <> 'closed'
+          g.is_granted AND g.breaker_state <> 'closed',
+          g.failures > 0 OR g.breaker_state <> 'closed'

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,15 @@ from batch_assets_tests.fakes.baostock_server import (
     STOCK_COLUMNS,
     BaostockServer,
 )
-from batch_assets_tests.fakes.bars import a_share_market
+from batch_assets_tests.fakes.bars import a_share_market, us_market
+from batch_assets_tests.fakes.http_vendor import HttpVendorServer
+from batch_assets_tests.fakes.vendor_answers import (
+    TUSHARE_FIELDS,
+    massive_answers,
+    massive_record,
+    tushare_answers,
+    tushare_row,
+)
 from batch_assets_tests.sources.market.vendors.conftest import DAY
 
 # In a process of its own: the client keeps a global socket open and prints to the console.
@@ -88,3 +97,63 @@ def test_the_client_of_baostock_reads_what_the_fake_serves() -> None:
     assert symbol == [[row[0], row[1], row[5]] for row in day if row[1] == "sh.600001"]
     assert date_fields == ["calendar_date", "is_trading_day"]
     assert dates == [["2024-09-30", "1"], ["2024-10-01", "0"]]
+
+
+TUSHARE_CLIENT = """
+import json, sys
+import tushare
+pro = tushare.pro_api("token")
+pro._DataApi__http_url = sys.argv[1]
+answers = [
+    pro.daily(trade_date="20240930"),
+    pro.adj_factor(trade_date="20240930"),
+    pro.stock_basic(list_status="L"),
+]
+print(json.dumps([[list(a.columns), a.values.tolist()] for a in answers], default=str))
+"""
+
+MASSIVE_CLIENT = """
+import json, sys
+from massive import RESTClient
+client = RESTClient("token", base=sys.argv[1])
+bars = client.get_grouped_daily_aggs("2024-09-30", adjusted=False)
+print(json.dumps([[bar.ticker, bar.close, bar.volume, bar.timestamp] for bar in bars]))
+"""
+
+
+def ask(client: str, address: str) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", client, address],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_client_of_tushare_reads_what_the_fake_serves() -> None:
+    pytest.importorskip("tushare", reason="the vendor's client is not installed: pip install it")
+    bars = a_share_market(DAY, 40)
+    factors = [["600001.SH", "20240930", 1.05]]
+    listed = [["600001.SH", "浦发银行", "19991110"]]
+    more = {
+        "adj_factor": (("ts_code", "trade_date", "adj_factor"), factors),
+        "stock_basic": (("ts_code", "name", "list_date"), listed),
+    }
+    with HttpVendorServer(tushare_answers({DAY.isoformat(): bars}, more=more)) as server:
+        daily, adjusted, basic = ask(TUSHARE_CLIENT, server.base_url)
+
+    assert daily == [list(TUSHARE_FIELDS), [tushare_row(bar) for bar in bars]]
+    assert adjusted == [["ts_code", "trade_date", "adj_factor"], factors]
+    assert basic == [["ts_code", "name", "list_date"], listed]
+
+
+def test_the_client_of_massive_reads_what_the_fake_serves() -> None:
+    pytest.importorskip("massive", reason="the vendor's client is not installed: pip install it")
+    bars = us_market(DAY)
+    with HttpVendorServer(massive_answers({DAY.isoformat(): bars})) as server:
+        rows = ask(MASSIVE_CLIENT, server.base_url)
+
+    records = [massive_record(bar) for bar in bars]
+    assert rows == [[record[name] for name in ("T", "c", "v", "t")] for record in records]

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from batch_assets.ingest.spreadsheet_check import CheckReport
     from batch_assets.ingest.spreadsheets import FileReport
 
-_PRELOAD = ("batch_assets.sources.spreadsheets.spool",)
-
 
 def choose_template(settings: Settings, wanted: str, file: Path) -> SpreadsheetTemplate:
     """A template by name, from a TOML file, or the one whose pattern the file's name fits.
@@ -57,8 +55,9 @@ def check(settings: Settings, template: SpreadsheetTemplate, file: Path) -> "Che
     """Validate a file in a worker process, without a database."""
     from batch_assets.execution.isolation import open_workers
     from batch_assets.ingest.spreadsheet_check import check_workbook_file
+    from batch_assets.ingest.spreadsheets import PRELOAD
 
-    with open_workers(settings, preload=_PRELOAD) as workers:
+    with open_workers(settings, preload=PRELOAD) as workers:
         return check_workbook_file(template, file, workers=workers)
 
 
@@ -72,10 +71,10 @@ def load(
 ) -> "Iterator[FileReport]":
     """Load files as those of an arrival day."""
     from batch_assets.execution.isolation import open_workers
-    from batch_assets.ingest.spreadsheets import load_workbook_files, options_of
+    from batch_assets.ingest.spreadsheets import PRELOAD, load_workbook_files, options_of
 
     url = database_url(settings)
-    with open_workers(settings, preload=_PRELOAD) as workers:
+    with open_workers(settings, preload=PRELOAD) as workers:
         yield from load_workbook_files(
             lambda: connect(url, application_name="batch-assets"),
             template,

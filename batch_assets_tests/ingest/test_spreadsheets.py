@@ -10,11 +10,17 @@ import psycopg
 import pytest
 
 from batch_assets.errors import SchemaMismatch
-from batch_assets.execution.isolation import IsolatedWorkers
-from batch_assets.ingest.spreadsheets import FileReport, load_workbook_files, options_of
+from batch_assets.execution.isolation import IsolatedWorkers, TaskLimits
+from batch_assets.ingest.spreadsheets import (
+    READ_LIMITS,
+    FileReport,
+    load_workbook_files,
+    options_of,
+)
 from batch_assets.loading.report import LoadState, RecognisedBy
 from batch_assets.settings import LoadingSettings
 from batch_assets.sources.spreadsheets.template import build_template
+from batch_assets_tests.sources.spreadsheets.conftest import write_xlsx
 
 DAY = date(2024, 9, 30)
 HEADER = ["Order no", "Customer", "Order date", "Amount"]
@@ -55,6 +61,7 @@ def load(postgres: str, workers: IsolatedWorkers) -> Load:
         day: date = DAY,
         force: bool = False,
         chunk_rows: int = 65_536,
+        limits: TaskLimits = READ_LIMITS,
         **settings: Any,
     ) -> list[FileReport]:
         body: Mapping[str, Any] = {
@@ -73,6 +80,7 @@ def load(postgres: str, workers: IsolatedWorkers) -> Load:
                 day,
                 workers=workers,
                 options=options,
+                limits=limits,
             )
         )
 
@@ -251,3 +259,26 @@ def test_nothing_is_left_in_the_spool(load: Load, tmp_path: Path, workers: Isola
     load(write_book(tmp_path / "a.xlsx", order(1)))
 
     assert list(workers.folder.glob("spreadsheets-*")) == []
+
+
+def test_bomb_of_shared_strings_fails_alone(load: Load, tmp_path: Path) -> None:
+    many = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>{n}</v></c></row>' for n in range(9))
+    strings = "".join(f"<si><t>{n}{'x' * 4_000_000}</t></si>" for n in range(40))
+    bomb = write_xlsx(tmp_path / "bomb.xlsx", f"<sheetData>{many}</sheetData>", strings=strings)
+    good = write_book(tmp_path / "good.xlsx", order(1))
+
+    reports = {report.files[0]: report for report in load(bomb, good)}
+
+    assert reports["bomb.xlsx"].load.state is LoadState.FAILED
+    assert "would expand to" in reports["bomb.xlsx"].message
+    assert reports["good.xlsx"].load.state is LoadState.SUCCESS
+
+
+def test_file_that_takes_too_long_to_read_says_so(load: Load, tmp_path: Path) -> None:
+    limits = TaskLimits(timeout_seconds=0.05, memory_bytes=READ_LIMITS.memory_bytes)
+    large = write_book(tmp_path / "large.xlsx", *(order(n) for n in range(10_000)))
+
+    [report] = load(large, limits=limits)
+
+    assert report.load.state is LoadState.FAILED
+    assert "took longer than 0.05 s to read; split it" in report.message

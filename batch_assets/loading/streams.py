@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, fields
 from typing import TypeVar
 
 import psycopg
-import pyarrow as pa
 import stamina
 from psycopg.types.json import Jsonb
 
@@ -23,7 +22,6 @@ from batch_assets.contracts.table import Scope, TableContract, Window
 from batch_assets.errors import BatchAssetsError, InfrastructureError, LeaseHeld, LeaseLost
 from batch_assets.execution.failpoints import reach
 from batch_assets.loading.column_types import check_columns, read_columns
-from batch_assets.loading.copy import copy_batches
 from batch_assets.loading.dead_letters import write_dead_letters
 from batch_assets.loading.leases import (
     Connector,
@@ -38,7 +36,6 @@ from batch_assets.loading.opening import open_windows
 from batch_assets.loading.prepare import WindowSource
 from batch_assets.loading.report import LoadReport, LoadState
 from batch_assets.postgres.connect import translating_errors
-from batch_assets.postgres.names import table_identifier
 from batch_assets.postgres.sql_files import read_query
 
 logger = logging.getLogger(__name__)
@@ -318,27 +315,6 @@ def open_stream(
             finally:
                 heartbeat.remove(tokens)
                 stream.conn.close()
-
-
-def append_rows(
-    conn: psycopg.Connection,
-    contract: TableContract,
-    load_id: int,
-    rows: Sequence[Mapping[str, object]],
-) -> int:
-    """COPY rows into the table of a contract, in the caller's transaction.
-
-    Args:
-        rows: By column; a column that a row does not have is null.
-
-    Returns:
-        The server's row count.
-    """
-    if not rows:
-        return 0
-    schema = contract.columns.append(pa.field("load_id", pa.int64()))
-    batch = pa.RecordBatch.from_pylist([{**row, "load_id": load_id} for row in rows], schema)
-    return copy_batches(conn, table_identifier(contract.target), schema, [batch])
 
 
 def _take(

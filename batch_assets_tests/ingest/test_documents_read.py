@@ -3,8 +3,8 @@
 import pytest
 
 from batch_assets.execution.isolation import Task, TaskLimits, TaskOutcome, TaskResult
+from batch_assets.ingest.documents_advice import file_advice
 from batch_assets.ingest.documents_read import PARSE_TASK, FileFault, _judge
-from batch_assets.ingest.documents_write import file_advice
 from batch_assets.sources.documents.outcome import DocumentOutcome
 
 TASK = Task(PARSE_TASK, None, TaskLimits(60, 1024**3))

@@ -17,9 +17,10 @@ from batch_assets.errors import (
     SchemaMismatch,
 )
 from batch_assets.execution import failpoints
+from batch_assets.loading.append import append_rows
 from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.report import LoadState
-from batch_assets.loading.streams import Part, Stream, StreamOptions, append_rows, open_stream
+from batch_assets.loading.streams import Part, Stream, StreamOptions, open_stream
 from batch_assets_tests.loading.synthetic import connector
 
 READINGS = TableContract(

@@ -9,7 +9,6 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 import psycopg
@@ -17,23 +16,11 @@ from psycopg import errors
 from psycopg.types.json import Jsonb
 
 from batch_assets.errors import ConfigurationError
+from batch_assets.ops.scope import Scope
 
 _SECRET_BYTES = 32
 _FORM = re.compile(r"ba_(?P<id>[0-9]{1,18})_(?P<secret>[A-Za-z0-9_-]{43})")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@-]{0,63}")
-
-
-class Scope(StrEnum):
-    """What a token allows; each includes those before it."""
-
-    READ = "read"
-    LAUNCH = "launch"
-    ADMIN = "admin"
-
-    def includes(self, other: "Scope") -> bool:
-        """Whether whoever has this scope may do what the other one allows."""
-        order = list(Scope)
-        return order.index(self) >= order.index(other)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from batch_assets.errors import ConfigurationError
-from batch_assets.ops.access import Scope, create_token, find_token, list_tokens, revoke_token
+from batch_assets.ops.access import create_token, find_token, list_tokens, revoke_token
+from batch_assets.ops.scope import Scope
 from batch_assets.postgres.connect import connect
 
 

@@ -6,8 +6,9 @@ from typing import Annotated
 from fastapi import Depends, HTTPException
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from batch_assets.ops.access import Scope, Token, find_token
+from batch_assets.ops.access import Token, find_token
 from batch_assets.ops.api.context import ApiContext, context_of
+from batch_assets.ops.scope import Scope
 
 _BEARER = HTTPBearer(auto_error=False, description="A token made by `batch-assets tokens create`.")
 

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from batch_assets.ops.access import Scope
+from batch_assets.ops.scope import Scope
 
 app = typer.Typer(help="Make, list and end tokens of the HTTP API.", no_args_is_help=True)
 

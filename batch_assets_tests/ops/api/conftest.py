@@ -8,8 +8,9 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from batch_assets.ops.access import Scope, create_token
+from batch_assets.ops.access import create_token
 from batch_assets.ops.api.app import build_app
+from batch_assets.ops.scope import Scope
 from batch_assets.postgres.connect import connect
 from batch_assets.settings import load_settings
 from batch_assets_tests.polling import wait_until

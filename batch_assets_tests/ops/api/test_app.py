@@ -3,8 +3,8 @@ from collections.abc import Iterator
 from fastapi import FastAPI
 
 from batch_assets.errors import DatabaseUnavailable
-from batch_assets.ops.access import Scope
 from batch_assets.ops.api.authentication import Launcher
+from batch_assets.ops.scope import Scope
 from batch_assets_tests.ops.api.conftest import Api
 
 

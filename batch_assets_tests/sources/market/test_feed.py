@@ -195,7 +195,8 @@ def test_a_feed_by_symbol_loads_a_range_in_one_run(tmp_path: Path) -> None:
 
 def test_the_commented_example_of_a_feed_is_valid(tmp_path: Path) -> None:
     text = (PROJECT / "batch_assets.toml").read_text("utf-8")
-    example = text[text.index("# [market.feeds.my_feed]") :]
+    # Other sections follow after an empty line.
+    example = text[text.index("# [market.feeds.my_feed]") :].partition("\n\n")[0]
     plain = re.sub(r"^# ?", "", example, flags=re.MULTILINE)
 
     feeds = build_feeds(tomllib.loads(plain)["market"], tmp_path)

@@ -6,7 +6,7 @@ from functools import partial
 
 from batch_assets.errors import ConfigurationError
 from batch_assets.ingest.market_plan import PlanRequest, plan_sync
-from batch_assets.ops.service import open_database_url
+from batch_assets.ops.service import ready_database_url
 from batch_assets.postgres.connect import connect, translating_errors
 from batch_assets.settings import load_settings
 from batch_assets.sources.market.due import newest_due_day
@@ -50,7 +50,7 @@ def plan_market(
     cache_dir = settings.state_dir / "cache"
     open_connection = partial(
         connect,
-        open_database_url(),
+        ready_database_url(),
         application_name="batch_assets plan",
         options=settings.database,
     )

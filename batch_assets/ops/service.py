@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from batch_assets.errors import MigrationError
 from batch_assets.ops.dagster_home import write_instance_file
 from batch_assets.postgres.connect import connect, database_url, translating_errors
-from batch_assets.postgres.migrate import MigrationStatus
+from batch_assets.postgres.migrate import MigrationStatus, apply_pending, read_status
 from batch_assets.settings import load_settings
 
 if TYPE_CHECKING:
@@ -40,6 +41,30 @@ def open_database_url() -> str:
     return database_url(load_settings())
 
 
+def ready_database_url() -> str:
+    """The database of this process' settings, with all the tables this version needs.
+
+    A private server is migrated on the way, as `up` does; anybody else's database only when they
+    say so.
+
+    Raises:
+        MigrationError: The database is not what this version needs.
+    """
+    settings = load_settings()
+    url = database_url(settings)
+    status = read_status(url)
+    if status.is_current:
+        return url
+    if settings.database.url is None:
+        apply_pending(url)
+        return url
+    seen = "; ".join(status.problems) or f"{len(status.pending)} migrations are not applied"
+    raise MigrationError(
+        f"the database is not ready: {seen}; expected that of this version; run "
+        "`batch-assets db migrate`"
+    )
+
+
 @contextmanager
 def changing() -> "Iterator[tuple[psycopg.Connection, str]]":
     """A connection for a command, and who gives it; committed when the body ends well.
@@ -50,7 +75,7 @@ def changing() -> "Iterator[tuple[psycopg.Connection, str]]":
     import psutil
 
     actor = f"{psutil.Process().username()}@{socket.gethostname()}"
-    url = open_database_url()
+    url = ready_database_url()
     with translating_errors(), connect(url, application_name="batch-assets") as conn:
         yield conn, actor
 

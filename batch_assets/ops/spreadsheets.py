@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batch_assets.errors import ConfigurationError
-from batch_assets.postgres.connect import connect, database_url
+from batch_assets.ops.service import ready_database_url
+from batch_assets.postgres.connect import connect
 from batch_assets.settings import Settings
 from batch_assets.sources.spreadsheets.template import (
     SpreadsheetTemplate,
@@ -73,7 +74,7 @@ def load(
     from batch_assets.execution.isolation import open_workers
     from batch_assets.ingest.spreadsheets import PRELOAD, load_workbook_files, options_of
 
-    url = database_url(settings)
+    url = ready_database_url()
     with open_workers(settings, preload=PRELOAD) as workers:
         yield from load_workbook_files(
             lambda: connect(url, application_name="batch-assets"),

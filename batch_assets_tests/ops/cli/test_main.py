@@ -148,3 +148,22 @@ def test_listing_the_commands_imports_neither_dagster_nor_the_driver() -> None:
     )
 
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_database_that_was_never_migrated_is_named_with_the_command_that_helps(
+    postgres_empty: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BATCH_ASSETS_DATABASE_URL", postgres_empty)
+
+    assert run(["tokens", "list"]) == 1
+
+    assert "batch-assets db migrate" in capsys.readouterr().err
+
+
+def test_a_private_database_is_migrated_by_the_command_that_needs_it(
+    postgres_empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if it were this machine's own: no URL is configured, and that is what is there.
+    monkeypatch.setattr(service, "database_url", lambda _: postgres_empty)
+
+    assert run(["tokens", "list"]) == 0

@@ -221,6 +221,31 @@ CREATE TABLE documents.texts (
     CONSTRAINT texts_pkey PRIMARY KEY (document_id)
 );
 
+CREATE TABLE documents.upload_files (
+    batch_id uuid NOT NULL,
+    number integer NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    name text NOT NULL,
+    path text COLLATE "C",
+    refused_outcome text COLLATE "C",
+    refused_reason text,
+    sha256 text COLLATE "C",
+    size_bytes bigint NOT NULL,
+    modified_ns bigint NOT NULL,
+    CONSTRAINT upload_files_pkey PRIMARY KEY (batch_id, number),
+    CONSTRAINT upload_files_are_somewhere_or_refused CHECK (((path IS NULL) = (refused_outcome IS NOT NULL)))
+);
+
+CREATE TABLE documents.uploads (
+    batch_id uuid NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    actor text NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    total_docs integer NOT NULL,
+    CONSTRAINT uploads_pkey PRIMARY KEY (batch_id),
+    CONSTRAINT uploads_are_not_empty CHECK ((total_docs > 0))
+);
+
 CREATE TABLE market.adjustment_factors (
     source text COLLATE "C" NOT NULL,
     symbol text COLLATE "C" NOT NULL,
@@ -591,6 +616,7 @@ CREATE TABLE market.daily_bars_later PARTITION OF market.daily_bars FOR VALUES F
 
 ALTER TABLE documents.chunks ADD CONSTRAINT chunks_document_fkey FOREIGN KEY (document_id) REFERENCES documents.documents(document_id) ON DELETE CASCADE;
 ALTER TABLE documents.texts ADD CONSTRAINT texts_document_fkey FOREIGN KEY (document_id) REFERENCES documents.documents(document_id) ON DELETE CASCADE;
+ALTER TABLE documents.upload_files ADD CONSTRAINT upload_files_batch_fkey FOREIGN KEY (batch_id) REFERENCES documents.uploads(batch_id) ON DELETE CASCADE;
 ALTER SEQUENCE ops.lease_tokens OWNED BY ops.leases.token;
 
 CREATE INDEX chunks_by_words ON documents.chunks USING gin (search_vector);
@@ -601,6 +627,7 @@ CREATE INDEX files_by_day ON documents.files USING btree (source, arrival_day, p
 CREATE INDEX files_by_document ON documents.files USING btree (document_id) WHERE (document_id IS NOT NULL);
 CREATE INDEX files_claimed ON documents.files USING btree (claimed_by, path) WHERE (claimed_by IS NOT NULL);
 CREATE INDEX files_unfinished ON documents.files USING btree (source, arrival_day) WHERE (state = ANY (ARRAY['growing'::text, 'waiting'::text]));
+CREATE INDEX upload_files_by_path ON documents.upload_files USING btree (source, path) WHERE (path IS NOT NULL);
 CREATE INDEX failed_symbols_owed ON market.failed_symbols USING btree (source, symbol) WHERE (NOT isempty(owed_days));
 CREATE UNIQUE INDEX api_tokens_name_in_use ON ops.api_tokens USING btree (name) WHERE (revoked_at IS NULL);
 CREATE INDEX audit_by_time ON ops.audit USING btree (happened_at);
@@ -637,6 +664,50 @@ AS $function$
     WHERE known_from <= at AND at < known_to
 $function$;
 
+CREATE VIEW documents.upload_states AS
+ SELECT u.batch_id,
+    u.number,
+    u.source,
+    u.name,
+    u.path,
+    u.sha256,
+        CASE
+            WHEN (u.refused_outcome IS NOT NULL) THEN u.refused_outcome
+            WHEN (is_here.yes AND (f.state = ANY (ARRAY['done'::text, 'failed'::text]))) THEN f.outcome
+            WHEN (d.outcome IS NOT NULL) THEN d.outcome
+            WHEN (is_here.yes AND (f.state = 'deleted'::text)) THEN COALESCE(f.outcome, 'vanished'::text)
+            WHEN is_replaced.yes THEN 'replaced'::text
+            ELSE NULL::text
+        END AS outcome,
+        CASE
+            WHEN (u.refused_outcome IS NOT NULL) THEN u.refused_reason
+            WHEN (is_here.yes AND (f.state = ANY (ARRAY['done'::text, 'failed'::text]))) THEN f.reason
+            WHEN (d.outcome IS NOT NULL) THEN d.reason
+            WHEN (is_here.yes AND (f.state = 'deleted'::text)) THEN 'it was deleted before it was read; expected it to stay; upload it again if it is wanted'::text
+            WHEN is_replaced.yes THEN 'another file of that name took its place before it was read; expected one file of a name at a time; upload it again under another name if it is wanted'::text
+            ELSE NULL::text
+        END AS reason,
+        CASE
+            WHEN (u.refused_outcome IS NOT NULL) THEN b.received_at
+            WHEN (is_here.yes AND (f.state = ANY (ARRAY['done'::text, 'failed'::text]))) THEN f.finished_at
+            ELSE COALESCE(d.ingested_at, f.looked_at)
+        END AS finished_at,
+    (f.path IS NOT NULL) AS is_seen
+   FROM (((((documents.upload_files u
+     JOIN documents.uploads b USING (batch_id))
+     LEFT JOIN documents.files f ON (((f.source = u.source) AND (f.path = u.path))))
+     LEFT JOIN LATERAL ( SELECT v.outcome,
+            v.reason,
+            v.ingested_at
+           FROM documents.documents v
+          WHERE ((v.source = u.source) AND (v.path = u.path) AND (v.sha256 = u.sha256) AND (v.is_current OR (v.ingested_at >= b.received_at)))
+          ORDER BY v.version DESC
+         LIMIT 1) d ON (true))
+     CROSS JOIN LATERAL ( SELECT COALESCE((((f.size_bytes = u.size_bytes) AND (f.modified_ns = u.modified_ns)) OR (f.sha256 = u.sha256)), false) AS yes) is_here)
+     CROSS JOIN LATERAL ( SELECT ((NOT is_here.yes) AND ((f.looked_at > b.received_at) OR (EXISTS ( SELECT
+                   FROM (documents.upload_files o
+                     JOIN documents.uploads ob ON ((ob.batch_id = o.batch_id)))
+                  WHERE ((o.source = u.source) AND (o.path = u.path) AND (o.sha256 <> u.sha256) AND (ob.received_at > b.received_at)))))) AS yes) is_replaced);
 CREATE VIEW market.daily_bars_hfq AS
  SELECT b.source,
     b.symbol,
@@ -752,6 +823,11 @@ COMMENT ON COLUMN documents.files.sha256 IS 'Of the content that was read last.'
 COMMENT ON COLUMN documents.files.claimed_by IS 'Load that is to deal with it; a load that died is followed by the next.';
 COMMENT ON COLUMN documents.files.looked_at IS 'First look that found this size and time of change.';
 COMMENT ON TABLE documents.texts IS 'The whole text of a document, as one string; offsets of its chunks count its characters.';
+COMMENT ON TABLE documents.upload_files IS 'One row per file of an upload, refused ones included.';
+COMMENT ON COLUMN documents.upload_files.name IS 'As the client called it; path is where it was put.';
+COMMENT ON VIEW documents.upload_states IS 'One row per file of an upload with the outcome it came to; null while it waits.';
+COMMENT ON TABLE documents.uploads IS 'One row per batch of files that was uploaded.';
+COMMENT ON COLUMN documents.uploads.received_at IS 'When its files were moved into the landing folder.';
 COMMENT ON TABLE market.adjustment_factors IS 'Cumulative backward factors of a source''s raw bars, one row for each change.';
 COMMENT ON COLUMN market.adjustment_factors.ex_date IS 'First trade date on which the factor holds; before the first one of a symbol it is 1.';
 COMMENT ON COLUMN market.adjustment_factors.factor IS 'Raw price times this is the backward-adjusted (hfq) price.';

@@ -58,6 +58,9 @@ class Inbox:
     def scan(self) -> Scanned:
         return scan_documents(self.open, self.source, now=NOW)
 
+    def scan_now(self, now: datetime) -> Scanned:
+        return scan_documents(self.open, self.source, now=now)
+
     def ingest(self, day: date = DAY, **options: object) -> "Ingested":
         stream = StreamOptions(lease_seconds=1.0, lease_wait_seconds=20, first_wait_seconds=0.01)
         given = IngestOptions(**{"stream": stream, **options})  # type: ignore[arg-type]

@@ -13,6 +13,8 @@ class ApiSettings(BaseModel):
         host: Loopback unless somebody puts a proxy with TLS before it.
         connections: To the database, at most.
         max_body_bytes: Of one request, uploads included.
+        max_upload_files: Of one request.
+        upload_idle_seconds: How long an upload may send nothing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -21,6 +23,8 @@ class ApiSettings(BaseModel):
     port: int = Field(default=8010, ge=0, le=65_535)
     connections: int = Field(default=8, ge=1)
     max_body_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024)
+    max_upload_files: int = Field(default=5_000, ge=1)
+    upload_idle_seconds: float = Field(default=60.0, gt=0)
 
 
 def read_api_settings(settings: Settings) -> ApiSettings:

@@ -1,0 +1,656 @@
+"""Documents over HTTP: files in, progress out, search; over real connections."""
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from batch_assets.execution.isolation import IsolatedWorkers
+from batch_assets.ingest.documents import PRELOAD
+from batch_assets.ops.access import Scope
+from batch_assets_tests.ingest.documents_inbox import Inbox
+from batch_assets_tests.ops.api.conftest import Api
+from batch_assets_tests.polling import wait_until
+
+URL = "/api/v1/documents"
+CONFIGURATION = """
+[documents.sources.inbox]
+url = "landing"
+settle_seconds = 0
+"""
+Files = list[tuple[str, tuple[str, bytes]]]
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IsolatedWorkers]:
+    spool = tmp_path_factory.mktemp("spool")
+    with IsolatedWorkers(workers=1, spool_dir=spool, preload=PRELOAD) as pool:
+        yield pool
+
+
+class Uploads:
+    """The API over one landing folder, and what reads the folder."""
+
+    def __init__(self, api: Api, workers: IsolatedWorkers, configuration: str) -> None:
+        self.api = api
+        self.root = api.folder / "landing"
+        self.root.mkdir(exist_ok=True)
+        self.inbox = Inbox(api.url, self.root, workers, {"settle_seconds": 0})
+        self.app = api.build(configuration)
+        self.headers = api.headers(Scope.LAUNCH)
+
+    def send(self, client: httpx.Client, files: Files, **fields: str) -> httpx.Response:
+        return client.post(URL, files=files, data=fields, headers=self.headers)
+
+    def batch(self, client: httpx.Client, batch_id: str, **query: int) -> dict[str, object]:
+        answer = client.get(f"{URL}/batches/{batch_id}", params=query, headers=self.headers)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def scan(self) -> None:
+        self.inbox.scan_now(datetime.now(UTC))
+
+    def ingest(self) -> None:
+        for day in self.inbox.scan_now(datetime.now(UTC)).waiting:
+            self.inbox.ingest(day)
+
+    def landed(self) -> dict[str, bytes]:
+        return {
+            str(path.relative_to(self.root)): path.read_bytes()
+            for path in self.root.rglob("*")
+            if path.is_file()
+        }
+
+
+@pytest.fixture
+def uploads(api: Api, workers: IsolatedWorkers) -> Uploads:
+    return Uploads(api, workers, CONFIGURATION)
+
+
+def file(name: str, content: bytes | str) -> tuple[str, tuple[str, bytes]]:
+    return "file", (name, content.encode() if isinstance(content, str) else content)
+
+
+def raw_form(name: bytes, content: bytes = b"text") -> tuple[bytes, dict[str, str]]:
+    body = (
+        b'--frontier\r\nContent-Disposition: form-data; name="file"; filename="'
+        + name
+        + b'"\r\n\r\n'
+        + content
+        + b"\r\n--frontier--\r\n"
+    )
+    return body, {"Content-Type": "multipart/form-data; boundary=frontier"}
+
+
+def test_files_are_in_the_folder_and_the_answer_has_every_field(uploads: Uploads) -> None:
+    with uploads.api.client(uploads.app) as client:
+        answer = uploads.send(client, [file("a.txt", "alpha"), file("b.md", "# beta")])
+
+    body = answer.json()
+    assert answer.status_code == 202
+    assert uuid.UUID(body["batch_id"])
+    assert body["files"][0] == {
+        "name": "a.txt",
+        "result": "accepted",
+        "path": "a.txt",
+        "outcome": "",
+        "reason": "",
+        "sha256": "8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8",
+        "size_bytes": 5,
+    }
+    del body["files"]
+    assert body == {
+        "batch_id": body["batch_id"],
+        "source": "inbox",
+        "total_docs": 2,
+        "accepted": 2,
+        "known": 0,
+        "refused": 0,
+        "progress_url": f"/api/v1/documents/batches/{body['batch_id']}",
+    }
+    assert uploads.landed() == {"a.txt": b"alpha", "b.md": b"# beta"}
+    assert list((uploads.root / ".uploads").iterdir()) == []
+
+
+def test_upload_is_written_to_the_audit(uploads: Uploads) -> None:
+    with uploads.api.client(uploads.app) as client:
+        batch_id = uploads.send(client, [file("a.txt", "alpha")]).json()["batch_id"]
+
+    assert uploads.inbox.rows("SELECT actor, action, subject, detail FROM ops.audit") == [
+        (
+            "tester launch",
+            "documents.upload",
+            f"inbox {batch_id}",
+            {"accepted": 1, "known": 0, "refused": 0, "bytes": 5},
+        )
+    ]
+
+
+def test_progress_has_every_field_from_the_first_moment_to_the_last(uploads: Uploads) -> None:
+    with uploads.api.client(uploads.app) as client:
+        files = [file("a.txt", "alpha"), file("bad.pdf", b"%PDF-1.7"), file("c.txt", "gamma")]
+        batch_id = uploads.send(client, files).json()["batch_id"]
+        before = uploads.batch(client, batch_id)
+        uploads.scan()
+        scanned = uploads.batch(client, batch_id)
+        uploads.ingest()
+        after = uploads.batch(client, batch_id)
+
+    received_at = before.pop("received_at")
+    assert datetime.fromisoformat(str(received_at)).tzinfo is not None
+    assert before == {
+        "batch_id": batch_id,
+        "source": "inbox",
+        "status": "running",
+        "total_docs": 3,
+        "processed_docs": [],
+        "failed_docs": [],
+        "current_progress": 0,
+        "completed": 0,
+        "failed": 0,
+        "progress_percent": 0.0,
+        "eta_seconds": "Unknown",
+        "failures": [],
+        "next_processed_after": None,
+        "next_failed_after": None,
+    }
+    assert scanned | {"received_at": None} == before | {"received_at": None}
+    [failure] = after.pop("failures")  # type: ignore[misc]
+    assert after == {
+        "batch_id": batch_id,
+        "source": "inbox",
+        "status": "partial",
+        "received_at": received_at,
+        "total_docs": 3,
+        "processed_docs": ["a.txt", "c.txt"],
+        "failed_docs": ["bad.pdf"],
+        "current_progress": 3,
+        "completed": 2,
+        "failed": 1,
+        "progress_percent": 100.0,
+        "eta_seconds": 0.0,
+        "next_processed_after": None,
+        "next_failed_after": None,
+    }
+    assert (failure["number"], failure["name"], failure["path"]) == (2, "bad.pdf", "bad.pdf")
+    assert failure["outcome"] == "corrupt"
+    assert "damaged PDF" in failure["reason"]
+    assert "drop the new copy" in failure["advice"]
+
+
+def test_time_left_follows_from_what_is_done(uploads: Uploads) -> None:
+    with uploads.api.client(uploads.app) as client:
+        files = [file(f"{number}.txt", f"text {number}") for number in range(4)]
+        batch_id = uploads.send(client, files).json()["batch_id"]
+        with psycopg.connect(uploads.api.url) as conn:
+            conn.execute("UPDATE documents.uploads SET received_at = received_at - interval '9 s'")
+        (uploads.root / "3.txt").rename(uploads.root / "3.part")
+        uploads.ingest()
+        (uploads.root / "3.part").rename(uploads.root / "3.txt")
+        progress = uploads.batch(client, batch_id)
+
+    assert progress["progress_percent"] == 75.0
+    # Three files took nine seconds and what the test took; one is left.
+    assert 3.0 <= float(str(progress["eta_seconds"])) < 20
+
+
+def test_same_bytes_again_are_known_and_finished_at_once(uploads: Uploads) -> None:
+    with uploads.api.client(uploads.app) as client:
+        uploads.send(client, [file("a.txt", "alpha")])
+        uploads.ingest()
+        before = (uploads.root / "a.txt").stat()
+
+        again = uploads.send(client, [file("a.txt", "alpha")]).json()
+        progress = uploads.batch(client, again["batch_id"])
+
+    assert (again["accepted"], again["known"]) == (0, 1)
+    assert (progress["status"], progress["processed_docs"]) == ("completed", ["a.txt"])
+    after = (uploads.root / "a.txt").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_other_bytes_under_a_known_name_are_a_new_version(uploads: Uploads) -> None:
+    with uploads.api.client(uploads.app) as client:
+        first = uploads.send(client, [file("a.txt", "alpha")]).json()["batch_id"]
+        uploads.ingest()
+        second = uploads.send(client, [file("a.txt", "omega")]).json()["batch_id"]
+        waiting = uploads.batch(client, second)
+        uploads.ingest()
+        ended = uploads.batch(client, second)
+        kept = uploads.batch(client, first)
+
+    assert (waiting["status"], ended["status"], kept["status"]) == (
+        "running",
+        "completed",
+        "completed",
+    )
+    assert uploads.inbox.rows(
+        "SELECT version, is_current FROM documents.documents ORDER BY version"
+    ) == [(1, False), (2, True)]
+
+
+def test_file_replaced_before_it_was_read_does_not_hold_its_batch_up(uploads: Uploads) -> None:
+    with uploads.api.client(uploads.app) as client:
+        first = uploads.send(client, [file("a.txt", "alpha")]).json()["batch_id"]
+        uploads.send(client, [file("a.txt", "omega")])
+        uploads.ingest()
+        progress = uploads.batch(client, first)
+
+    assert progress["status"] == "failed"
+    [failure] = progress["failures"]  # type: ignore[misc]
+    assert failure["outcome"] == "replaced"
+    assert "under another name" in failure["advice"]
+
+
+def test_file_deleted_before_any_scan_does_not_hold_its_batch_up(uploads: Uploads) -> None:
+    with uploads.api.client(uploads.app) as client:
+        batch_id = uploads.send(client, [file("a.txt", "a"), file("b.txt", "b")]).json()["batch_id"]
+        (uploads.root / "a.txt").unlink()
+        uploads.batch(client, batch_id)
+        uploads.ingest()
+        progress = uploads.batch(client, batch_id)
+
+    assert progress["status"] == "partial"
+    assert [f["outcome"] for f in progress["failures"]] == ["vanished"]  # type: ignore[attr-defined]
+
+
+def test_two_files_of_one_name_get_names_of_their_own(uploads: Uploads) -> None:
+    with uploads.api.client(uploads.app) as client:
+        files = [file("a/r.txt", "one"), file("b/r.txt", "two"), file("c/r.txt", "one")]
+        first = uploads.send(client, files).json()
+        again = uploads.send(client, files).json()
+
+    assert uploads.landed() == {"r.txt": b"one", "r (2).txt": b"two"}
+    assert [f["result"] for f in first["files"]] == ["accepted", "accepted", "known"]
+    assert again["known"] == 3
+
+
+HOSTILE_NAMES = [
+    (b"../../etc/passwd", "passwd"),
+    (b"..\\..\\windows\\win.ini", "win.ini"),
+    (b"/absolute/a.txt", "a.txt"),
+    (b"nul\x00byte.txt", "nulbyte.txt"),
+    (b"CON", "_CON"),
+    (b"com1.txt", "_com1.txt"),
+    (b"..", "document"),
+    (b".hidden", "hidden"),
+    ("\u202egnp.exe.txt".encode(), "gnp.exe.txt"),
+    ("年报\u200f 2024.txt".encode(), "年报 2024.txt"),
+    (b"a<b>:c|d?.txt", "a_b__c_d_.txt"),
+    (b"x" * 300 + b".txt", "x" * 196 + ".txt"),
+    ("数".encode() * 100 + b".pdf", "数" * 65 + ".pdf"),
+    (b"bad\xff.txt", "bad\ufffd.txt"),
+]
+
+
+def test_hostile_names_become_plain_ones_inside_the_folder(uploads: Uploads) -> None:
+    (uploads.root / ".uploads").mkdir()
+    outside = set(uploads.root.parent.rglob("*"))
+    landed: list[dict[str, bytes]] = []
+
+    with uploads.api.client(uploads.app) as client:
+        for sent, _ in HOSTILE_NAMES:
+            body, headers = raw_form(sent)
+            answer = client.post(URL, content=body, headers={**headers, **uploads.headers})
+            assert answer.status_code == 202, answer.text
+            landed.append(uploads.landed())
+            for name in landed[-1]:
+                (uploads.root / name).unlink()
+
+    assert landed == [{stored: b"text"} for _, stored in HOSTILE_NAMES]
+    assert set(uploads.root.parent.rglob("*")) == outside
+
+
+def test_links_in_the_folder_are_not_written_through(uploads: Uploads, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("keep")
+    (uploads.root / "a.txt").symlink_to(secret)
+    with uploads.api.client(uploads.app) as client:
+        answer = uploads.send(client, [file("a.txt", "evil")]).json()
+        outside = tmp_path / "outside"
+        outside.mkdir()
+        (uploads.root / ".uploads").rmdir()
+        (uploads.root / ".uploads").symlink_to(outside)
+        refused = uploads.send(client, [file("b.txt", "evil")])
+
+    assert secret.read_text() == "keep"
+    assert answer["files"][0]["path"] == "a (2).txt"
+    assert refused.status_code == 503
+    assert "cannot be written" in refused.json()["detail"]
+    assert list(outside.iterdir()) == []
+
+
+def test_file_above_the_limit_is_refused_alone_and_counted(
+    api: Api, workers: IsolatedWorkers
+) -> None:
+    limit = "[documents.sources.inbox.limits]\nmax_file_bytes = 1000\n"
+    uploads = Uploads(api, workers, CONFIGURATION + limit)
+    with api.client(uploads.app) as client:
+        answer = uploads.send(client, [file("big.txt", b"x" * 5000), file("a.txt", "alpha")])
+        uploads.ingest()
+        progress = uploads.batch(client, answer.json()["batch_id"])
+        alone = uploads.send(client, [file("big.txt", b"x" * 5000)])
+
+    assert (answer.status_code, alone.status_code) == (202, 422)
+    big, small = answer.json()["files"]
+    assert (big["result"], big["outcome"], big["size_bytes"]) == ("refused", "too_large", 5000)
+    assert "max_file_bytes is 1,000" in big["reason"]
+    assert small["result"] == "accepted"
+    assert (progress["status"], progress["failed_docs"]) == ("partial", ["big.txt"])
+    assert progress["processed_docs"] == ["a.txt"]
+
+
+def test_name_that_the_source_does_not_read_is_refused_with_the_reason(uploads: Uploads) -> None:
+    with uploads.api.client(uploads.app) as client:
+        answer = uploads.send(client, [file("half.part", "x"), file("~$lock.docx", "x")])
+
+    assert answer.status_code == 422
+    assert [f["outcome"] for f in answer.json()["files"]] == ["refused", "refused"]
+    assert "includes and does not exclude" in answer.json()["files"][0]["reason"]
+    assert uploads.landed() == {}
+
+
+def test_thousand_small_files_are_one_batch(uploads: Uploads) -> None:
+    files = [file(f"{number:04d}.txt", f"document {number}") for number in range(1_000)]
+    with uploads.api.client(uploads.app) as client:
+        started = time.monotonic()
+        answer = uploads.send(client, files)
+        seconds = time.monotonic() - started
+        asked = time.monotonic()
+        pages = [uploads.batch(client, answer.json()["batch_id"], limit=1000)]
+        asked = time.monotonic() - asked
+
+    assert answer.status_code == 202
+    assert answer.json()["accepted"] == 1_000
+    assert len(uploads.landed()) == 1_000
+    assert pages[0]["total_docs"] == 1_000
+    # Generous: the machine may be busy. Measured on a quiet one: 0.5 s and 0.05 s.
+    assert seconds < 20
+    assert asked < 5
+
+
+def test_failures_come_in_pages_and_none_is_left_out(uploads: Uploads) -> None:
+    files = [file(f"{number}.part", "x") for number in range(25)]
+    with uploads.api.client(uploads.app) as client:
+        batch_id = uploads.send(client, files).json()["batch_id"]
+        names: list[str] = []
+        after: object = 0
+        while after is not None:
+            page = uploads.batch(client, batch_id, limit=10, failed_after=int(str(after)))
+            names += [f["name"] for f in page["failures"]]  # type: ignore[attr-defined]
+            after = page["next_failed_after"]
+
+    assert names == [name for _, (name, _) in files]
+
+
+def test_too_many_files_are_refused_as_a_whole(api: Api, workers: IsolatedWorkers) -> None:
+    uploads = Uploads(api, workers, CONFIGURATION + "[api]\nmax_upload_files = 3\n")
+    with api.client(uploads.app) as client:
+        answer = uploads.send(client, [file(f"{n}.txt", "x") for n in range(5)])
+        three = uploads.send(client, [file(f"{n}.txt", "x") for n in range(3)])
+
+    assert (answer.status_code, three.status_code) == (413, 202)
+    assert "max_upload_files" in answer.json()["detail"]
+    assert len(uploads.landed()) == 3
+
+
+def test_body_above_the_limit_leaves_nothing(api: Api, workers: IsolatedWorkers) -> None:
+    uploads = Uploads(api, workers, CONFIGURATION + "[api]\nmax_body_bytes = 100000\n")
+    body, headers = raw_form(b"a.txt", b"x" * 300_000)
+
+    def parts() -> Iterator[bytes]:
+        for start in range(0, len(body), 20_000):
+            yield body[start : start + 20_000]
+
+    with api.client(uploads.app) as client:
+        answer = client.post(URL, content=parts(), headers={**headers, **uploads.headers})
+
+    assert answer.status_code == 413
+    assert uploads.landed() == {}
+
+
+def open_upload(uploads: Uploads, client: httpx.Client, length: int) -> socket.socket:
+    connection = socket.create_connection((client.base_url.host, client.base_url.port or 80))
+    head = f"POST {URL} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n"
+    head += "Content-Type: multipart/form-data; boundary=frontier\r\n"
+    head += f"Authorization: {uploads.headers['Authorization']}\r\n\r\n"
+    connection.sendall(head.encode())
+    return connection
+
+
+def staged(uploads: Uploads) -> list[Path]:
+    return list(uploads.root.glob(".uploads/*/*.part"))
+
+
+def test_upload_that_is_cut_off_leaves_nothing(uploads: Uploads) -> None:
+    body, _ = raw_form(b"a.txt", b"x" * 100_000)
+    with uploads.api.client(uploads.app) as client:
+        connection = open_upload(uploads, client, len(body))
+        connection.sendall(body[:60_000])
+        wait_until(lambda: staged(uploads), "the file to be written")
+        connection.close()
+        wait_until(lambda: not staged(uploads), "the rest to be removed")
+
+        assert uploads.landed() == {}
+        assert uploads.inbox.rows("SELECT * FROM documents.uploads") == []
+        assert uploads.send(client, [file("a.txt", "alpha")]).status_code == 202
+
+
+def test_slow_client_is_waited_for_and_holds_nobody_up(uploads: Uploads) -> None:
+    body, _ = raw_form(b"slow.txt", b"slow text")
+    with uploads.api.client(uploads.app) as client:
+        connections = [open_upload(uploads, client, len(body)) for _ in range(60)]
+        for connection in connections:
+            connection.sendall(body[:90])
+        others = uploads.send(client, [file("a.txt", "alpha")])
+        for byte in body[90:]:
+            connections[0].sendall(bytes([byte]))
+        answer = connections[0].recv(65_536)
+        for connection in connections:
+            connection.close()
+
+    assert others.status_code == 202
+    assert answer.startswith(b"HTTP/1.1 202")
+    assert uploads.landed()["slow.txt"] == b"slow text"
+
+
+def test_client_that_sends_nothing_is_told_so(api: Api, workers: IsolatedWorkers) -> None:
+    uploads = Uploads(api, workers, CONFIGURATION + "[api]\nupload_idle_seconds = 0.2\n")
+    body, _ = raw_form(b"a.txt", b"x" * 1000)
+    with api.client(uploads.app) as client:
+        connection = open_upload(uploads, client, len(body))
+        connection.sendall(body[:500])
+        connection.settimeout(20)
+        answer = connection.recv(65_536)
+        connection.close()
+
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert uploads.landed() == {}
+
+
+NO_FORMS = [
+    (b"{}", "application/json", "expected multipart/form-data"),
+    (b"nonsense", "multipart/form-data; boundary=frontier", "the form cannot be read"),
+    (b"--frontier--\r\n", "multipart/form-data; boundary=frontier", "no file"),
+    (b"", "multipart/form-data; boundary=frontier", "ended before the last boundary"),
+    (b"x", "multipart/form-data", "a boundary"),
+]
+
+
+def test_what_is_no_form_of_files_is_refused(uploads: Uploads) -> None:
+    with uploads.api.client(uploads.app) as client:
+        answers = [
+            client.post(URL, content=content, headers={"Content-Type": kind, **uploads.headers})
+            for content, kind, _ in NO_FORMS
+        ]
+
+    assert [answer.status_code for answer in answers] == [422] * len(NO_FORMS)
+    for answer, (_, _, said) in zip(answers, NO_FORMS, strict=True):
+        assert said in answer.json()["detail"]
+
+
+WRONG_FIELDS = [
+    ({"source": "nowhere"}, "expected one of those that are configured (inbox)"),
+    ({"day": "30.09.2024"}, "expected YYYY-MM-DD"),
+    ({"day": "2999-01-01"}, "expected one from"),
+    ({"colour": "red"}, "expected source, day and files"),
+]
+
+
+def test_wrong_fields_are_refused(uploads: Uploads) -> None:
+    with uploads.api.client(uploads.app) as client:
+        answers = [
+            uploads.send(client, [file("a.txt", "alpha")], **fields) for fields, _ in WRONG_FIELDS
+        ]
+
+    assert [answer.status_code for answer in answers] == [422] * len(WRONG_FIELDS)
+    for answer, (_, said) in zip(answers, WRONG_FIELDS, strict=True):
+        assert said in answer.json()["detail"]
+    assert uploads.landed() == {}
+
+
+@pytest.mark.parametrize("by", ["folder", "mtime"])
+def test_files_arrive_on_the_day_that_was_sent(api: Api, workers: IsolatedWorkers, by: str) -> None:
+    uploads = Uploads(api, workers, CONFIGURATION + f'day = "{by}"\n')
+    uploads.inbox.settings["day"] = by
+    with api.client(uploads.app) as client:
+        answer = uploads.send(client, [file("a.txt", "x")], source="inbox", day="2024-09-30").json()
+        today = uploads.send(client, [file("b.txt", "x")]).json()
+    uploads.inbox.settings["settle_seconds"] = 0
+    waiting = uploads.inbox.scan_now(datetime.now(UTC)).waiting
+
+    assert answer["files"][0]["path"] == ("2024-09-30/a.txt" if by == "folder" else "a.txt")
+    assert waiting == {date(2024, 9, 30): 1, datetime.now(UTC).date(): 1}
+    assert today["accepted"] == 1
+
+
+def test_store_behind_a_url_takes_no_uploads(api: Api, workers: IsolatedWorkers) -> None:
+    configuration = '[documents.sources.inbox]\nurl = "memory://landing"\n'
+    uploads = Uploads(api, workers, configuration)
+    with api.client(uploads.app) as client:
+        answer = uploads.send(client, [file("a.txt", "alpha")])
+
+    assert answer.status_code == 422
+    assert "put the files into the store itself" in answer.json()["detail"]
+
+
+def test_missing_folder_can_be_tried_again_later(uploads: Uploads) -> None:
+    uploads.root.rmdir()
+    with uploads.api.client(uploads.app) as client:
+        answer = uploads.send(client, [file("a.txt", "alpha")])
+
+    assert answer.status_code == 503
+    assert "create or mount it" in answer.json()["detail"]
+
+
+def test_what_a_killed_process_left_is_removed_after_a_day(uploads: Uploads) -> None:
+    old, fresh = (uploads.root / ".uploads" / name for name in ("old", "fresh"))
+    for folder in (old, fresh):
+        folder.mkdir(parents=True)
+        (folder / "0.part").write_bytes(b"x")
+    os.utime(old, (time.time() - 90_000, time.time() - 90_000))
+
+    with uploads.api.client(uploads.app) as client:
+        uploads.send(client, [file("a.txt", "alpha")])
+
+    assert [path.name for path in (uploads.root / ".uploads").iterdir()] == ["fresh"]
+    uploads.ingest()
+    assert set(uploads.inbox.files()) == {"a.txt"}
+
+
+def test_who_may_not_upload_is_refused_before_the_body_is_read(uploads: Uploads) -> None:
+    body, headers = raw_form(b"a.txt")
+    reader = uploads.api.headers(Scope.READ)
+    with uploads.api.client(uploads.app) as client:
+        missing = client.post(URL, content=body, headers=headers)
+        wrong = client.post(URL, content=body, headers={**headers, **reader})
+        hidden = client.get(f"{URL}/batches/{uuid.uuid4()}")
+        search = client.get(f"{URL}/search", params={"q": "alpha"})
+
+    assert [answer.status_code for answer in (missing, wrong, hidden, search)] == [
+        401,
+        403,
+        401,
+        401,
+    ]
+    assert not (uploads.root / ".uploads").exists()
+
+
+def test_unknown_batch_is_not_found(uploads: Uploads) -> None:
+    with uploads.api.client(uploads.app) as client:
+        unknown = client.get(f"{URL}/batches/{uuid.uuid4()}", headers=uploads.headers)
+        nonsense = client.get(f"{URL}/batches/nonsense", headers=uploads.headers)
+
+    assert (unknown.status_code, nonsense.status_code) == (404, 422)
+
+
+def test_search_finds_what_was_uploaded_field_by_field(uploads: Uploads) -> None:
+    with uploads.api.client(uploads.app) as client:
+        uploads.send(client, [file("年报.txt", "公司营业收入增长 and net income rose")])
+        uploads.ingest()
+        asked = {"q": "收入 incomes", "limit": "5", "source": "inbox"}
+        answer = client.get(f"{URL}/search", params=asked, headers=uploads.headers).json()
+        other = client.get(
+            f"{URL}/search", params={"q": "收入", "source": "other"}, headers=uploads.headers
+        )
+
+    [hit] = answer["hits"]
+    assert answer["query"] == "收入 incomes"
+    assert isinstance(hit.pop("document_id"), int)
+    assert hit.pop("rank") > 0
+    assert hit == {
+        "source": "inbox",
+        "path": "年报.txt",
+        "title": None,
+        "ordinal": 0,
+        "segment_kind": "section",
+        "segment_from": 1,
+        "segment_to": 1,
+        "start_offset": 0,
+        "end_offset": 28,
+        "text": "公司营业收入增长 and net income rose",
+        "snippet": "公司营业«收入»增长 and net «income» rose",
+    }
+    assert other.json()["hits"] == []
+
+
+def test_uploads_at_the_same_time_do_not_mix(uploads: Uploads) -> None:
+    answers: list[dict[str, object]] = []
+    with uploads.api.client(uploads.app) as client:
+
+        def send(number: int) -> None:
+            files = [file(f"{number}-{n}.txt", f"{number} {n}") for n in range(20)]
+            answers.append(uploads.send(client, [*files, file("same.txt", "equal")]).json())
+
+        threads = [threading.Thread(target=send, args=(n,)) for n in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert [a["total_docs"] for a in answers] == [21] * 6
+    landed = uploads.landed()
+    assert len(landed) == 121
+    assert all(
+        landed[f"{number}-{n}.txt"] == f"{number} {n}".encode()
+        for number in range(6)
+        for n in range(20)
+    )
+
+
+def test_routes_are_described(uploads: Uploads) -> None:
+    with uploads.api.client(uploads.app) as client:
+        paths = client.get("/openapi.json").json()["paths"]
+
+    assert {"/api/v1/documents", "/api/v1/documents/search"} <= set(paths)
+    form = json.dumps(paths["/api/v1/documents"]["post"]["requestBody"])
+    assert "multipart/form-data" in form

@@ -14,8 +14,8 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import class_row
 
+from batch_assets.ingest.documents_advice import file_advice
 from batch_assets.ingest.documents_read import FileFault
-from batch_assets.ingest.documents_write import file_advice
 from batch_assets.postgres.sql_files import read_query
 from batch_assets.sources.documents.landing_drop import Dropped
 from batch_assets.sources.documents.landing_folder import LocalFolder, open_folder

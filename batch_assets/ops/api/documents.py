@@ -23,7 +23,6 @@ from batch_assets.ingest.documents_upload import (
     note_vanished,
     read_upload_progress,
 )
-from batch_assets.ops.access import Scope
 from batch_assets.ops.api.authentication import Launcher, require
 from batch_assets.ops.api.context import ApiContext, context_of
 from batch_assets.ops.api.document_answers import (
@@ -43,6 +42,7 @@ from batch_assets.ops.api.multipart import (
 )
 from batch_assets.ops.api.settings import ApiSettings, read_api_settings
 from batch_assets.ops.documents import count_of, open_drop, store_upload
+from batch_assets.ops.scope import Scope
 from batch_assets.sources.documents.landing_drop import DropResult, LandingDrop
 from batch_assets.sources.documents.sources import read_document_sources
 

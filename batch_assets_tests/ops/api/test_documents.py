@@ -16,7 +16,7 @@ import pytest
 
 from batch_assets.execution.isolation import IsolatedWorkers
 from batch_assets.ingest.documents import PRELOAD
-from batch_assets.ops.access import Scope
+from batch_assets.ops.scope import Scope
 from batch_assets_tests.ingest.documents_inbox import Inbox
 from batch_assets_tests.ops.api.conftest import Api
 from batch_assets_tests.polling import wait_until

@@ -10,6 +10,7 @@ import dagster as dg
 
 from batch_assets.defs.common.partitions import build_daily_partitions
 from batch_assets.defs.common.resources import ClockResource, PostgresCopyResource
+from batch_assets.defs.documents.definitions import build_document_definitions
 from batch_assets.defs.market.definitions import build_market_definitions
 from batch_assets.defs.operations.definitions import build_operations_definitions
 from batch_assets.execution import failpoints
@@ -33,6 +34,7 @@ def build_definitions(
     partitions = build_daily_partitions(settings.dagster.first_day)
     return dg.Definitions.merge(
         build_market_definitions(settings, partitions),
+        build_document_definitions(settings, partitions),
         build_operations_definitions(),
         dg.Definitions(
             resources={

@@ -98,6 +98,8 @@ class DocumentSource(BaseModel):
     limits: DocumentLimits = DocumentLimits()
     failure_limit_documents: int = Field(default=1_000, ge=0)
     failure_limit_ratio: float = Field(default=0.05, ge=0, le=1)
+    watch: bool = Field(default=True, description="a sensor looks into the folder")
+    watch_seconds: int = Field(default=20, ge=5, description="between two looks of the sensor")
     schedule: str | None = Field(default=None, description="cron in UTC of a scan and its runs")
 
     @field_validator("day_pattern")

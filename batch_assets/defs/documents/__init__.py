@@ -1,0 +1,1 @@
+"""Documents for Dagster: assets, checks, sensors and schedules of the configured sources."""

@@ -1,0 +1,221 @@
+"""Two assets for each source, written by one step: `documents/<source>/documents` and `chunks`."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+
+from batch_assets.defs.common.pools import POSTGRES_WRITE
+from batch_assets.defs.common.resources import ClockResource, PostgresCopyResource
+from batch_assets.defs.common.retries import translating_failures
+from batch_assets.defs.documents.asset_keys import (
+    SOURCE_TAG,
+    chunks_key_of,
+    documents_key_of,
+    step_name_of,
+)
+from batch_assets.defs.documents.checks import (
+    build_check_specs,
+    evaluate_run,
+    failed_day_evaluation,
+)
+from batch_assets.defs.documents.metadata import (
+    chunks_metadata,
+    documents_metadata,
+    failures_of,
+    summary_of,
+)
+from batch_assets.execution.isolation import open_workers
+from batch_assets.ingest.documents import PRELOAD, IngestOptions
+from batch_assets.ingest.documents_error_report import write_page
+from batch_assets.ingest.documents_errors import read_failed_documents
+from batch_assets.ingest.documents_run import DayIngest, ingest_days, scan_whole
+from batch_assets.loading.streams import StreamOptions
+from batch_assets.settings import Settings
+from batch_assets.sources.documents.sources import DocumentSource
+
+# Days of a backfill that one run reads: starting a run and its workers costs as much as 100 files.
+_DAYS_PER_RUN = 30
+
+# Failed days spelled out in the step's failure; each has its own check evaluation.
+_LISTED_FAILURES = 10
+
+
+class IngestConfig(dg.Config):
+    """What a person may set when launching a run."""
+
+    scan: bool = True
+    """Look at the landing folder first. The sensor has just done so."""
+
+    retry_failed: bool = False
+    """Read failed documents again."""
+
+    reprocess: bool = False
+    """Read again what another parser version or other chunk settings would change."""
+
+    force: bool = False
+    """Read every document of these days again."""
+
+
+def build_documents(
+    source: DocumentSource, settings: Settings, partitions: dg.PartitionsDefinition[str]
+) -> dg.AssetsDefinition:
+    """The assets of one source."""
+
+    @dg.multi_asset(
+        name=step_name_of(source),
+        specs=_build_specs(source),
+        partitions_def=partitions,
+        # Beta in 1.13. Days without files cost one query each.
+        backfill_policy=dg.BackfillPolicy.multi_run(_DAYS_PER_RUN),
+        check_specs=build_check_specs(source),
+        pool=POSTGRES_WRITE,
+        op_tags={SOURCE_TAG: source.name},
+        can_subset=False,
+    )
+    def documents(
+        context: dg.AssetExecutionContext,
+        config: IngestConfig,
+        postgres: PostgresCopyResource,
+        clock: ClockResource,
+    ) -> Iterator[dg.AssetCheckResult]:
+        with translating_failures(context.op_execution_context.retry_number):
+            if config.scan:
+                scanned = scan_whole(postgres.connect, source, now=clock.now)
+                context.log.info("landing folder: %s", scanned.report)
+            with open_workers(settings, preload=PRELOAD) as workers:
+                days = [
+                    _log_day(context, postgres, source, settings, day)
+                    for day in ingest_days(
+                        postgres.connect,
+                        source,
+                        [date.fromisoformat(key) for key in context.partition_keys],
+                        workers=workers,
+                        options=_options(config, settings, context.run.run_id),
+                    )
+                ]
+            yield from evaluate_run(postgres, source, days, seed=context.run.run_id)
+            _fail_if_any(days)
+
+    return documents
+
+
+def report_path_of(settings: Settings, source: str, key: str) -> Path:
+    """Where the page with the failed documents of a day is."""
+    return settings.state_dir / "reports" / "documents" / source / f"{key}.html"
+
+
+def _build_specs(source: DocumentSource) -> list[dg.AssetSpec]:
+    documents, chunks = documents_key_of(source), chunks_key_of(source)
+    facts = {
+        "landing_folder": source.url,
+        "arrival_day": str(source.day),
+        "chunk_characters": source.chunk_characters,
+        "overlap_characters": source.overlap_characters,
+    }
+    where = f"`source = '{source.name}'`"
+    return [
+        dg.AssetSpec(
+            key,
+            deps=deps,
+            # Each good day logs its own materialisation; an output would mark every day.
+            skippable=True,
+            group_name="documents",
+            owners=["team:data"],
+            kinds={"postgres", "python"},
+            tags={SOURCE_TAG: source.name},
+            metadata={"table": table, "source": source.name, **facts},
+            description=text,
+        )
+        for key, deps, table, text in (
+            (
+                documents,
+                [],
+                "documents.documents",
+                f"Documents of source `{source.name}`: one row per version of a file in "
+                f"`documents.documents`, {where}, with its outcome.\n\nA partition is the day on "
+                "which the file arrived. Every file ends in one state; those that failed are under "
+                "`error_report` of the day, in `batch-assets documents errors` and in "
+                "`ops.dead_letters`. A day without files is materialised as skipped.",
+            ),
+            (
+                chunks,
+                [documents],
+                "documents.chunks",
+                f"Text of the documents of source `{source.name}` in pieces, with page and place, "
+                "in `documents.chunks`; the whole texts are in `documents.texts`. Find them with "
+                "`documents.search('…')` in SQL or with `batch-assets documents search`.",
+            ),
+        )
+    ]
+
+
+def _options(config: IngestConfig, settings: Settings, run_id: str) -> IngestOptions:
+    return IngestOptions(
+        retry_failed=config.retry_failed,
+        reprocess=config.reprocess,
+        force=config.force,
+        stream=StreamOptions(lease_seconds=settings.loading.lease_seconds, run_id=run_id),
+    )
+
+
+def _log_day(
+    context: dg.AssetExecutionContext,
+    postgres: PostgresCopyResource,
+    source: DocumentSource,
+    settings: Settings,
+    day: DayIngest,
+) -> DayIngest:
+    """Tell Dagster about one day as soon as it is committed."""
+    if day.error is not None:
+        context.log.error("%s failed: %s", day.key, day.error)
+        context.log_event(failed_day_evaluation(source, day))
+        return day
+    report = _write_report(postgres, source, settings, day)
+    for key, metadata in (
+        (documents_key_of(source), documents_metadata(day, report)),
+        (chunks_key_of(source), chunks_metadata(day)),
+    ):
+        context.log_event(
+            dg.AssetMaterialization(
+                asset_key=key, partition=day.key, metadata=metadata, description=summary_of(day)
+            )
+        )
+    if day.is_over_budget and day.load is not None:
+        context.log.warning("%s: %s", day.key, day.load.message)
+    return day
+
+
+def _write_report(
+    postgres: PostgresCopyResource, source: DocumentSource, settings: Settings, day: DayIngest
+) -> Path | None:
+    """The page with the failed documents of the day; an older one goes where none failed."""
+    path = report_path_of(settings, source.name, day.key)
+    if not failures_of(day):
+        path.unlink(missing_ok=True)
+        return None
+    with closing(postgres.connect()) as conn:
+        write_page(read_failed_documents(conn, source=source.name, day=day.day), path, "en")
+    return path
+
+
+def _fail_if_any(days: Sequence[DayIngest]) -> None:
+    """Fail the step if a day could not be ended; the others are committed and materialised."""
+    failed = [day for day in days if day.error is not None]
+    if not failed:
+        return
+    first = failed[0].error
+    if first is not None and all(day.error is None or day.error.retryable for day in failed):
+        # Somebody else had the lease: later it is free, and what is done is recognised.
+        raise first
+    lines = [f"{day.key}: {day.error}" for day in failed[:_LISTED_FAILURES]]
+    if len(failed) > _LISTED_FAILURES:
+        lines.append(f"and {len(failed) - _LISTED_FAILURES} more; see ops.loads")
+    raise dg.Failure(
+        description=f"{len(failed)} of {len(days)} days could not be ended; the others are "
+        "stored.\n" + "\n".join(lines),
+        metadata={"failed_days": ", ".join(day.key for day in failed)},
+        allow_retries=False,
+    )

@@ -1,0 +1,42 @@
+"""Everything Dagster sees of documents, built from the configured sources."""
+
+import dagster as dg
+
+from batch_assets.settings import Settings
+from batch_assets.sources.documents.sources import read_document_sources
+
+
+def build_document_definitions(
+    settings: Settings, partitions: dg.PartitionsDefinition[str]
+) -> dg.Definitions:
+    """Assets, checks, jobs, sensors and schedules of all sources; nothing where there is none.
+
+    Raises:
+        ConfigurationError: A source is not as the configuration file must have it.
+    """
+    sources = list(read_document_sources(settings).values())
+    if not sources:
+        return dg.Definitions()
+    # Who has no documents does not pay for importing what reads them.
+    from batch_assets.defs.documents.assets import build_documents
+    from batch_assets.defs.documents.automation import (
+        DEFAULT_JOB,
+        build_default_job,
+        build_ingest_job,
+        build_landing_sensor,
+        build_rescan_schedule,
+    )
+
+    parts = [dg.Definitions(jobs=[build_default_job(sources)])]
+    for source in sources:
+        job = build_ingest_job([source], f"{DEFAULT_JOB}_{source.name}", source.name)
+        schedules = [build_rescan_schedule(source, job, partitions)] if source.schedule else []
+        parts.append(
+            dg.Definitions(
+                assets=[build_documents(source, settings, partitions)],
+                jobs=[job],
+                sensors=[build_landing_sensor(source, job, partitions)],
+                schedules=schedules,
+            )
+        )
+    return dg.Definitions.merge(*parts)

@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
+from batch_assets.ingest.documents_advice import file_advice
 from batch_assets.ingest.documents_errors import FailedDocument, meaning_of
-from batch_assets.ingest.documents_write import file_advice
 from batch_assets.sources.documents.outcome import Language
 
 if TYPE_CHECKING:

@@ -224,11 +224,16 @@ def test_schedule_looks_at_the_whole_folder_and_asks_for_its_days(landing: Landi
     landing.settings_lines |= {"schedule": '"5 * * * *"', "files_per_scan": "1"}
     for day in (DAY, DAY_TOO):
         landing.drop("a.txt", day, day=day)
-    schedule = landing.definitions().resolve_schedule_def("document_ingest_inbox_schedule")
+    definitions = landing.definitions()
+    schedule = definitions.resolve_schedule_def("document_ingest_inbox_schedule")
 
     # A schedule opens its instance by reference, which one in memory does not have.
     with dg.DagsterInstance.local_temp() as instance:
-        context = dg.build_schedule_context(instance=instance, resources=landing.resources())
+        context = dg.build_schedule_context(
+            instance=instance,
+            repository_def=definitions.get_repository_def(),
+            resources=landing.resources(),
+        )
         with context:
             requests = schedule.evaluate_tick(context).run_requests or ()
 

@@ -6,6 +6,7 @@ not as a formula, not as markup.
 
 import html
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -104,7 +105,8 @@ def write_workbook(documents: Iterable[FailedDocument], path: Path, language: La
         total += written
         if written < _SHEET_ROWS - 1:
             break
-    workbook.save(path)
+    with _appearing(path) as part:
+        workbook.save(part)
     return total
 
 
@@ -142,36 +144,40 @@ def _cell(sheet: "WriteOnlyWorksheet", text: str, font: object = None) -> "Write
 
 
 def write_page(documents: Iterable[FailedDocument], path: Path, language: Language) -> int:
-    """Write an HTML page without scripts, with one row for each document; returns their number.
-
-    The page appears whole: whoever reads the old one meanwhile is not disturbed.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write an HTML page without scripts, with one row for each document; returns their number."""
     number = 0
-    with NamedTemporaryFile(
-        "w", encoding="utf-8", errors="replace", dir=path.parent, suffix=".part", delete=False
-    ) as file:
-        part = Path(file.name)
-        try:
-            file.write(
-                _PAGE_HEAD.format(
-                    language=language,
-                    title=html.escape(_TITLES[language]),
-                    headers=_row(_HEADERS[language], "th"),
-                )
+    with (
+        _appearing(path) as part,
+        part.open("w", encoding="utf-8", errors="replace") as file,
+    ):
+        file.write(
+            _PAGE_HEAD.format(
+                language=language,
+                title=html.escape(_TITLES[language]),
+                headers=_row(_HEADERS[language], "th"),
             )
-            for document in documents:
-                file.write(f"<tr>{_row(report_cells(document, language), 'td')}</tr>\n")
-                number += 1
-            file.write("</tbody></table></body></html>\n")
-            file.flush()
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-    # Made by a temporary file for its owner alone; a report is for those who may see its folder.
-    path.chmod(0o644)
+        )
+        for document in documents:
+            file.write(f"<tr>{_row(report_cells(document, language), 'td')}</tr>\n")
+            number += 1
+        file.write("</tbody></table></body></html>\n")
     return number
+
+
+@contextmanager
+def _appearing(path: Path) -> Iterator[Path]:
+    """A path to write to; what was written appears whole at the end, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=path.parent, suffix=f".part{path.suffix}", delete=False) as file:
+        part = Path(file.name)
+    try:
+        # Made for its owner alone; a report is for those who may see its folder.
+        part.chmod(0o644)
+        yield part
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _row(cells: Sequence[str], tag: str) -> str:

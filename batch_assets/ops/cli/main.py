@@ -14,7 +14,18 @@ import typer
 
 from batch_assets import __version__
 from batch_assets.errors import BatchAssetsError
-from batch_assets.ops.cli import db, demo, doctor, plan, runs, serve, spreadsheets, tokens, up
+from batch_assets.ops.cli import (
+    db,
+    demo,
+    doctor,
+    documents,
+    plan,
+    runs,
+    serve,
+    spreadsheets,
+    tokens,
+    up,
+)
 from batch_assets.ops.cli.failures import INTERRUPTED, exit_code, explain
 
 app = typer.Typer(
@@ -25,6 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(db.app, name="db")
+app.add_typer(documents.app, name="documents")
 app.add_typer(plan.app, name="plan")
 app.add_typer(runs.app, name="runs")
 app.add_typer(spreadsheets.app, name="spreadsheets")

@@ -405,6 +405,14 @@ CREATE TABLE ops.dead_letters (
     first_seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     last_seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     resolved_at timestamp with time zone,
+    layout jsonb,
+    read_load_id bigint,
+    corrected jsonb,
+    answered_by text,
+    answered_at timestamp with time zone,
+    answered_from text,
+    answer_load_id bigint,
+    resolution text,
     CONSTRAINT dead_letters_pkey PRIMARY KEY (dead_letter_id),
     CONSTRAINT dead_letters_state_is_known CHECK ((state = ANY (ARRAY['open'::text, 'superseded'::text, 'replayed'::text, 'discarded'::text])))
 );
@@ -875,8 +883,17 @@ COMMENT ON COLUMN ops.audit.subject IS 'To what (source and batch).';
 COMMENT ON TABLE ops.checkpoints IS 'Chunks already staged for a window, committed together with their rows.';
 COMMENT ON COLUMN ops.checkpoints."position" IS 'Where the source continues after this chunk.';
 COMMENT ON TABLE ops.dead_letters IS 'Rows that were not loaded, with their original values, the reason and where they came from.';
+COMMENT ON COLUMN ops.dead_letters.load_id IS 'Load whose ledger counts the row as rejected: the last one that read it, or a replay of its window since.';
 COMMENT ON COLUMN ops.dead_letters.violations IS 'Array of {rule, column, observed, expected, hint}; the first names the reason.';
 COMMENT ON COLUMN ops.dead_letters.state IS 'open; superseded when a later load of the window no longer has the row; replayed; discarded.';
+COMMENT ON COLUMN ops.dead_letters.layout IS 'Array of [name, kind, column, raw, place] in the order of the source; null where rows cannot be corrected one by one.';
+COMMENT ON COLUMN ops.dead_letters.read_load_id IS 'Last load that read the row from its source; null for rows from before this was kept, then load_id says it.';
+COMMENT ON COLUMN ops.dead_letters.corrected IS 'The values last given instead, as {name: [text, kind]}; null if none were. original keeps those before.';
+COMMENT ON COLUMN ops.dead_letters.answered_by IS 'Who gave them, or discarded the row.';
+COMMENT ON COLUMN ops.dead_letters.answered_at IS 'When, also where the row is still wrong.';
+COMMENT ON COLUMN ops.dead_letters.answered_from IS 'Name of the workbook that the answer came in; null for commands.';
+COMMENT ON COLUMN ops.dead_letters.answer_load_id IS 'ops.loads row of the replay.';
+COMMENT ON COLUMN ops.dead_letters.resolution IS 'Why the row was discarded.';
 COMMENT ON TABLE ops.leases IS 'One row per window being written now; released leases are deleted.';
 COMMENT ON COLUMN ops.leases.token IS 'Fencing token: publishing with any other token is refused.';
 COMMENT ON COLUMN ops.leases.backend_pid IS 'PostgreSQL backend that publishes; a takeover ends it first.';

@@ -47,6 +47,25 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceCell:
+    """How the source wrote one value of a rejected row, where its text alone does not say.
+
+    Attributes:
+        name: The value's name in `RejectedRow.original`.
+        kind: What the source says it is (`number`, `serial`), by the source's own words.
+        column: The column of the target that it is meant for; empty if it is for none.
+        raw: The text before it was made readable; None where they are the same.
+        place: 0-based column in the source.
+    """
+
+    name: str
+    kind: str
+    column: str
+    raw: str | None
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
 class RejectedRow:
     """A row that is not loaded, with everything needed to explain, correct and replay it.
 
@@ -57,6 +76,8 @@ class RejectedRow:
         original: The row's values before any parsing.
         window_value: Value of the window column where it could be read, else None.
         sheet: Sheet of a workbook; empty for other sources.
+        layout: The values in the order of the source, of sources whose rows can be corrected and
+            read again one by one.
     """
 
     file: str
@@ -65,6 +86,7 @@ class RejectedRow:
     original: Original
     window_value: date | None = None
     sheet: str = ""
+    layout: tuple[SourceCell, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

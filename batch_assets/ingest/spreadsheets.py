@@ -21,6 +21,7 @@ from batch_assets.ingest.spreadsheet_deliveries import (
     find_deliveries,
     submit_to,
 )
+from batch_assets.ingest.spreadsheet_errors import write_load_errors
 from batch_assets.loading.leases import Connector
 from batch_assets.loading.load import load_windows
 from batch_assets.loading.loads import LoadContext
@@ -55,12 +56,14 @@ class FileReport:
         files: Names of the files in it.
         message: Why it failed, in words.
         warnings: What a person should know although the rows are loaded.
+        error_workbook: The rejected rows, to be corrected; None if there are none.
     """
 
     load: LoadReport
     files: tuple[str, ...]
     message: str = ""
     warnings: tuple[str, ...] = ()
+    error_workbook: Path | None = None
 
 
 def options_of(
@@ -95,6 +98,7 @@ def load_workbook_files(
     workers: IsolatedWorkers,
     options: LoadOptions,
     limits: TaskLimits = READ_LIMITS,
+    error_folder: Path | None = None,
 ) -> Iterator[FileReport]:
     """Load files that arrived on a day; each window is reported as soon as it is committed.
 
@@ -109,6 +113,7 @@ def load_workbook_files(
         workers: Processes that read; their folder holds rows on their way.
         options: Bounds and limits of the load.
         limits: What reading one file may use.
+        error_folder: Where workbooks with rejected rows go; none are written without it.
 
     Raises:
         SchemaMismatch: The table is not as the template says; nothing was read.
@@ -130,8 +135,18 @@ def load_workbook_files(
                 files=delivery.names,
                 message=str(report.error) if report.error else report.message,
                 warnings=reader.warnings_of(delivery),
+                error_workbook=_write_errors(connect, template, report, error_folder),
             )
             reader.drop(delivery)
+
+
+def _write_errors(
+    connect: Connector, template: SpreadsheetTemplate, report: LoadReport, folder: Path | None
+) -> Path | None:
+    if folder is None or not report.ledger.rejected:
+        return None
+    with translating_errors(), connect() as conn:
+        return write_load_errors(conn, template, report.load_id, folder)
 
 
 def _not_known(

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -94,7 +94,16 @@ def _values(row: RejectedRow) -> dict[str, object]:
             ]
         ),
         "original": Jsonb(original),
+        "layout": Jsonb(_layout(row)) if row.layout else None,
     }
+
+
+def _layout(row: RejectedRow) -> list[list[object]]:
+    """Cells in the order of the source; `jsonb` keeps no order of names."""
+    return [
+        [_clean(value) if isinstance(value, str) else value for value in astuple(cell)]
+        for cell in row.layout
+    ]
 
 
 def _clean(value: str | None) -> str | None:

@@ -62,6 +62,11 @@ def check(settings: Settings, template: SpreadsheetTemplate, file: Path) -> "Che
         return check_workbook_file(template, file, workers=workers)
 
 
+def error_folder(settings: Settings) -> Path:
+    """Where workbooks with rejected rows are kept."""
+    return settings.state_dir / "spreadsheets" / "errors"
+
+
 def load(
     settings: Settings,
     template: SpreadsheetTemplate,
@@ -83,4 +88,5 @@ def load(
             day,
             workers=workers,
             options=options_of(template, settings.loading, force=force),
+            error_folder=error_folder(settings),
         )

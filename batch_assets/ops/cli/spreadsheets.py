@@ -152,6 +152,7 @@ def load(
                 **asdict(ledger),
                 "message": report.message,
                 "warnings": report.warnings,
+                "error_workbook": str(report.error_workbook) if report.error_workbook else None,
             }
             sys.stdout.write(json.dumps(line) + "\n")
         else:
@@ -163,6 +164,8 @@ def load(
             )
         for text in (*report.warnings, report.message):
             sys.stderr.write(f"{text}\n" if text else "")
+        if report.error_workbook is not None:
+            sys.stderr.write(f"rejected rows to correct: {report.error_workbook}\n")
         if report.load.error is not None:
             failed += 1
             status = exit_code(report.load.error)

@@ -7,7 +7,7 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 
-from batch_assets.contracts.batch import RejectedRow, Violation
+from batch_assets.contracts.batch import RejectedRow, SourceCell, Violation
 from batch_assets.sources.spreadsheets.cell_limits import check_limits
 from batch_assets.sources.spreadsheets.cell_rules import CellRule, expected_of, hint_of
 from batch_assets.sources.spreadsheets.cell_types import type_column
@@ -131,6 +131,7 @@ class Judge:
                 ),
                 original=original_row(block, index, self._header),
                 window_value=self._arrival.day,
+                layout=row_layout(block, index, self._header),
             )
             for index in indices
         ]
@@ -151,12 +152,46 @@ class Judge:
 
 def original_row(block: SheetBlock, index: int, header: Header) -> dict[str, str | None]:
     """The cells of one row by the file's own names, as a person sees them."""
-    places = sorted({*header.names, *block.columns})
     return {
         header.name_of(place): shown_cell(block.column(place), index, is_1904=block.is_1904)
-        for place in places
-        if place in header.names or block.column(place).kinds[index] != Kind.EMPTY
+        for place in _filled_places(block, index, header)
     }
+
+
+def row_layout(block: SheetBlock, index: int, header: Header) -> tuple[SourceCell, ...]:
+    """What `original_row` does not say of the same cells, so that they can be judged again."""
+    columns = {place: name for name, place in header.places.items()}
+    layout = []
+    for place in _filled_places(block, index, header):
+        cells = block.column(place)
+        raw: str | None = cells.texts[index].as_py()
+        shown = shown_cell(cells, index, is_1904=block.is_1904)
+        is_padded = cells.pads is not None and bool(cells.pads[index])
+        # The zeros that a format fills up with belong to the value as soon as it is text.
+        kind = Kind.TEXT if is_padded else Kind(cells.kinds[index])
+        layout.append(
+            SourceCell(
+                name=header.name_of(place),
+                kind=kind_name(kind, is_1904=block.is_1904),
+                column=columns.get(place, ""),
+                raw=None if is_padded or raw == shown else raw,
+                place=place,
+            )
+        )
+    return tuple(layout)
+
+
+def kind_name(kind: Kind, *, is_1904: bool) -> str:
+    """A kind in words, with the date system where it matters."""
+    return f"{kind.name.lower()}_1904" if kind is Kind.SERIAL and is_1904 else kind.name.lower()
+
+
+def _filled_places(block: SheetBlock, index: int, header: Header) -> list[int]:
+    return [
+        place
+        for place in sorted({*header.names, *block.columns})
+        if place in header.names or block.column(place).kinds[index] != Kind.EMPTY
+    ]
 
 
 def shown_cell(cells: CellColumn, index: int, *, is_1904: bool) -> str | None:
@@ -169,6 +204,8 @@ def shown_cell(cells: CellColumn, index: int, *, is_1904: bool) -> str | None:
             return "TRUE" if text == "1" else "FALSE"
         case Kind.SERIAL if text is not None:
             return _shown_serial(text, is_1904=is_1904)
+        case Kind.NUMBER if text is not None and cells.pads is not None:
+            return text.rjust(int(cells.pads[index]), "0")
         case _:
             return text
 

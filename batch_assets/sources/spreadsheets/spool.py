@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from batch_assets.contracts.batch import (
     Original,
     RejectedRow,
     SourceBatch,
+    SourceCell,
     Violation,
 )
 from batch_assets.errors import UnreadableSource
@@ -157,6 +158,7 @@ def _fate_text(judged: JudgedRows) -> str:
                     "row": row.row,
                     "original": row.original,
                     "violations": [asdict(violation) for violation in row.violations],
+                    "layout": [astuple(cell) for cell in row.layout],
                 }
                 for row in judged.rejected
             ],
@@ -196,6 +198,7 @@ def _as_source_batch(
             violations=tuple(Violation(**violation) for violation in row["violations"]),
             original=row["original"],
             window_value=day,
+            layout=tuple(SourceCell(*cell) for cell in row["layout"]),
         )
         for row in fate["rejected"]
     )

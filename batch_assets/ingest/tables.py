@@ -30,6 +30,7 @@ from batch_assets.settings import LoadingSettings
 from batch_assets.sources.tables.copy_out import CopyOut
 from batch_assets.sources.tables.functions import BatchFunction, find_function
 from batch_assets.sources.tables.open import open_snapshot, reading
+from batch_assets.sources.tables.queue_table import HeldCopy
 from batch_assets.sources.tables.streams import FunctionStream, RawStream, as_literals
 from batch_assets.sources.tables.transfer import Transfer
 
@@ -202,20 +203,24 @@ def open_stream(
     conditions: Sequence[sql.Composable],
     constants: Constants,
     limit_rows: int,
+    *,
+    hold: bool = False,
 ) -> Iterator[BulkStream]:
     """Rows of the source as a stream of the target's columns.
 
     Args:
         conn: To the source; busy until the block ends.
+        hold: Read all rows before the block begins, and leave the connection free in it.
     """
+    kind = HeldCopy if hold else CopyOut
     transfer, statement = plan.transfer, plan.statement
     guard = partial(reading, transfer)
     if not transfer.python_transform:
         select = statement.select(*conditions, constants=as_literals(constants))
-        copy = CopyOut(conn, select, guard)
+        copy = kind(conn, select, guard)
         stream: BulkStream = RawStream(copy)
     else:
-        copy = CopyOut(conn, statement.select(*conditions), guard, "csv")
+        copy = kind(conn, statement.select(*conditions), guard, "csv")
         stream = FunctionStream(
             copy,
             plan.source_columns,
@@ -230,6 +235,8 @@ def open_stream(
             limit_rows,
         )
     try:
+        if isinstance(copy, HeldCopy):
+            copy.hold()
         yield stream
     finally:
         copy.close()

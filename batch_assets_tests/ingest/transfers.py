@@ -1,7 +1,7 @@
 """A source table, transfers of it, and what they leave; made by the tests of transfers."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 
@@ -10,10 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from batch_assets.ingest.tables import options_of, transfer_windows
+from batch_assets.ingest.tables_stream import continue_transfer
 from batch_assets.loading.report import LoadReport
 from batch_assets.postgres.connect import connect
 from batch_assets.settings import LoadingSettings
 from batch_assets.sources.tables.transfer import Transfer
+
+LEASE_WAIT_SECONDS = 60.0
 
 CREATE_ORDERS = """
 CREATE TABLE public.orders (
@@ -53,7 +56,6 @@ class Project:
     def add_orders(self, first: int, last: int) -> None:
         with self.connect_source() as conn:
             conn.execute(FILL_ORDERS.format(first=first, last=last))
-            conn.execute("SET LOCAL lock_timeout = '5s'")
         with connect(self.source, application_name="test", autocommit=True) as conn:
             conn.execute("ANALYZE public.orders")
 
@@ -62,6 +64,12 @@ class Project:
     ) -> list[LoadReport]:
         options = options_of(transfer, LoadingSettings(), force=force)
         return list(transfer_windows(self.connect, transfer, self.connect_source, days, options))
+
+    def go_on(self, transfer: Transfer) -> LoadReport:
+        options = replace(
+            options_of(transfer, LoadingSettings()), lease_wait_seconds=LEASE_WAIT_SECONDS
+        )
+        return continue_transfer(self.connect, transfer, self.connect_source, options)
 
     def query(self, statement: str) -> list[tuple[object, ...]]:
         with self.connect() as conn:

@@ -189,10 +189,13 @@ class _Run:
 
             def write(conn: psycopg.Connection) -> Part:
                 prepare_session(conn)
-                if not queue.claim(conn, self.size.current_rows):
+                with reading(self.transfer):
+                    claimed = queue.claim(conn, self.size.current_rows)
+                if not claimed:
                     return Part(Ledger())
                 part = self._write(conn, conn, [queue.is_claimed], {}, hold=True)
-                queue.mark(conn)
+                with reading(self.transfer):
+                    queue.mark(conn)
                 return part
 
             self._timed(write)

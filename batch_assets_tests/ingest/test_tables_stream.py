@@ -1,7 +1,12 @@
-import psycopg
 import pytest
 
-from batch_assets.errors import InfrastructureError, LeaseHeld, RejectLimitExceeded
+from batch_assets.errors import (
+    ConfigurationError,
+    InfrastructureError,
+    LeaseHeld,
+    RejectLimitExceeded,
+    UnreadableSource,
+)
 from batch_assets.execution import failpoints
 from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.report import LoadState
@@ -91,22 +96,25 @@ def test_lookback_reads_a_stretch_again(project: Project) -> None:
 def test_a_stopped_run_goes_on_after_its_last_chunk(project: Project) -> None:
     project.create_orders(3_000)
     transfer = orders(
-        mode="incremental", incremental_column="id", max_batch_rows=1_000, min_batch_rows=1_000
+        columns=("id",),
+        transform=("(amount / (id - 2500))::numeric(20, 6) AS share",),
+        mode="incremental",
+        incremental_column="id",
+        max_batch_rows=1_000,
+        min_batch_rows=1_000,
     )
-    failpoints.arm("stream.before_commit=fail@3")
-    try:
-        with pytest.raises(InfrastructureError, match="failpoint"):
-            project.go_on(transfer)
-    finally:
-        failpoints.arm("")
+    failed = project.go_on(transfer)
     committed = project.query("SELECT count(*) FROM copies.orders")
+    project.change_source("DELETE FROM orders WHERE id = 2500")
 
     report = project.go_on(transfer)
 
+    assert isinstance(failed.error, UnreadableSource)
+    assert failed.ledger == Ledger(read=2_000, inserted=2_000)
     assert committed == [(2_000,)]
-    assert report.ledger == Ledger(read=1_001, inserted=1_000, unchanged=1)
+    assert report.ledger == Ledger(read=1_000, inserted=999, unchanged=1)
     loads = project.query("SELECT state, rows_read FROM ops.loads ORDER BY load_id")
-    assert loads == [("failed", 2_000), ("success", 1_001)]
+    assert loads == [("failed", 2_000), ("success", 1_000)]
 
 
 def test_refused_rows_are_dead_letters_until_they_are_corrected(project: Project) -> None:
@@ -193,17 +201,23 @@ def test_a_queue_in_the_same_database_is_marked_with_its_rows(postgres: str) -> 
     project = Project(postgres, postgres)
     project.create_orders(100)
     transfer = queue(source_url_env="")
-    failpoints.arm("stream.before_commit=fail")
-    try:
-        with pytest.raises(InfrastructureError):
-            project.go_on(transfer)
-    finally:
-        failpoints.arm("")
+    project.change_source(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'not today'; END $$"
+    )
+    project.change_source(
+        "CREATE TRIGGER refuse BEFORE UPDATE ON orders FOR EACH ROW WHEN (new.id = 50) "
+        "EXECUTE FUNCTION refuse()"
+    )
+    with pytest.raises(ConfigurationError, match="not today"):
+        project.go_on(transfer)
+    project.change_source("DROP TRIGGER refuse ON orders")
+    stored = project.query("SELECT count(*) FROM copies.taken")
     undone = project.query("SELECT count(*) FROM orders WHERE processed")
 
     report = project.go_on(transfer)
 
-    assert undone == [(0,)]
+    assert stored == undone == [(0,)]
     assert report.ledger == Ledger(read=100, inserted=100)
     assert project.query("SELECT count(*) FROM orders WHERE processed") == [(100,)]
 
@@ -238,4 +252,3 @@ def test_one_run_at_a_time(project: Project) -> None:
 
         with pytest.raises(LeaseHeld, match="somebody"):
             project.go_on(new_orders())
-        assert isinstance(conn, psycopg.Connection)

@@ -62,12 +62,12 @@ class Project:
     def run(
         self, transfer: Transfer, days: Sequence[date] | None = None, *, force: bool = False
     ) -> list[LoadReport]:
-        options = options_of(transfer, LoadingSettings(), force=force)
+        options = options_of(transfer, LoadingSettings(lease_seconds=3.0), force=force)
         return list(transfer_windows(self.connect, transfer, self.connect_source, days, options))
 
     def go_on(self, transfer: Transfer) -> LoadReport:
         options = replace(
-            options_of(transfer, LoadingSettings()), lease_wait_seconds=LEASE_WAIT_SECONDS
+            options_of(transfer, LoadingSettings(lease_seconds=3.0)), lease_wait_seconds=LEASE_WAIT_SECONDS
         )
         return continue_transfer(self.connect, transfer, self.connect_source, options)
 

@@ -67,7 +67,8 @@ class Project:
 
     def go_on(self, transfer: Transfer) -> LoadReport:
         options = replace(
-            options_of(transfer, LoadingSettings(lease_seconds=3.0)), lease_wait_seconds=LEASE_WAIT_SECONDS
+            options_of(transfer, LoadingSettings(lease_seconds=3.0)),
+            lease_wait_seconds=LEASE_WAIT_SECONDS,
         )
         return continue_transfer(self.connect, transfer, self.connect_source, options)
 

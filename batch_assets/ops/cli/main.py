@@ -23,6 +23,7 @@ from batch_assets.ops.cli import (
     runs,
     serve,
     spreadsheets,
+    tables,
     tokens,
     up,
 )
@@ -40,6 +41,7 @@ app.add_typer(documents.app, name="documents")
 app.add_typer(plan.app, name="plan")
 app.add_typer(runs.app, name="runs")
 app.add_typer(spreadsheets.app, name="spreadsheets")
+app.add_typer(tables.app, name="tables")
 app.add_typer(tokens.app, name="tokens")
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)

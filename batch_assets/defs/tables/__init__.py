@@ -1,0 +1,1 @@
+"""Table-to-table transfers as Dagster assets, one per transfer."""

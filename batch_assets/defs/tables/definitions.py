@@ -1,0 +1,36 @@
+"""Everything Dagster sees of transfers, built from the configuration."""
+
+import dagster as dg
+
+from batch_assets.defs.tables.assets import build_transfer_asset
+from batch_assets.defs.tables.automation import (
+    DEFAULT_JOB,
+    build_transfer_job,
+    build_transfer_schedule,
+)
+from batch_assets.settings import Settings
+from batch_assets.sources.tables.transfer import build_transfers
+
+
+def build_tables_definitions(
+    settings: Settings, partitions: dg.PartitionsDefinition[str]
+) -> dg.Definitions:
+    """Assets, checks, jobs and schedules; `table_transfer` runs the first transfer.
+
+    Raises:
+        ConfigurationError: A transfer is not as the configuration file must have it.
+    """
+    transfers = list(build_transfers(settings.section("tables")).values())
+    jobs = [build_transfer_job(item, f"{DEFAULT_JOB}_{item.name}") for item in transfers]
+    schedules = [
+        build_transfer_schedule(item, job)
+        for item, job in zip(transfers, jobs, strict=True)
+        if item.schedule
+    ]
+    if transfers:
+        jobs.append(build_transfer_job(transfers[0], DEFAULT_JOB))
+    return dg.Definitions(
+        assets=[build_transfer_asset(item, settings, partitions) for item in transfers],
+        jobs=jobs,
+        schedules=schedules,
+    )

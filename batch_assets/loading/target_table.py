@@ -19,7 +19,12 @@ from batch_assets.postgres.names import column_list, table_identifier
 
 _NAMES = {
     pa.bool_(): "boolean",
+    pa.int16(): "smallint",
+    pa.int32(): "integer",
     pa.int64(): "bigint",
+    pa.float32(): "real",
+    pa.float64(): "double precision",
+    pa.binary(): "bytea",
     pa.string(): "text",
     pa.date32(): "date",
     pa.time64("us"): "time",

@@ -160,7 +160,7 @@ def _print_errors(
     failed: "Iterable[FailedDocument]", language: Literal["en", "zh"], *, as_json: bool
 ) -> None:
     from batch_assets.ingest.documents_advice import file_advice
-    from batch_assets.ingest.documents_error_report import report_cells, report_headers
+    from batch_assets.ingest.documents_error_report import report_headers
     from batch_assets.ingest.documents_errors import meaning_of
 
     documents = list(failed)
@@ -176,9 +176,13 @@ def _print_errors(
         document = {"version": 1, "errors": rows}
         sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
         return
-    table = Table(*report_headers(language))
+    # Seven columns do not fit on a terminal, and a name that is cut helps nobody.
+    headers = report_headers(language)
+    table = Table(headers[0], headers[3], headers[6], show_lines=True)
     for item in documents:
-        table.add_row(*(Text(cell) for cell in report_cells(item, language)))
+        name = Text(f"{item.source}/{item.path}", overflow="fold")
+        seen = Text(f"{item.reason}\n{file_advice(item.outcome, language)}")
+        table.add_row(name, item.outcome, seen)
     if documents:
         Console().print(table)
     sys.stderr.write(f"{len(documents)} failed documents\n")

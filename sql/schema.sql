@@ -4,6 +4,7 @@
 -- Functions may name views, which come after them.
 SET check_function_bodies = off;
 
+CREATE SCHEMA devices;
 CREATE SCHEMA documents;
 CREATE SCHEMA market;
 CREATE SCHEMA ops;
@@ -137,6 +138,130 @@ AS $function$
     SELECT to_tsvector('pg_catalog.english'::regconfig, documents.search_terms(content))
 $function$;
 CREATE SEQUENCE ops.lease_tokens AS bigint INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1;
+
+CREATE TABLE devices.daily_rollups (
+    device_sn text COLLATE "C" NOT NULL,
+    day date NOT NULL,
+    record_count bigint NOT NULL,
+    heart_rate_sum numeric NOT NULL,
+    heart_rate_count bigint NOT NULL,
+    heart_rate_min numeric(5,2),
+    heart_rate_max numeric(5,2),
+    spo2_sum numeric NOT NULL,
+    spo2_count bigint NOT NULL,
+    spo2_min numeric(5,2),
+    temperature_sum numeric NOT NULL,
+    temperature_count bigint NOT NULL,
+    temperature_max numeric(5,2),
+    systolic_sum numeric NOT NULL,
+    systolic_count bigint NOT NULL,
+    systolic_max numeric(5,2),
+    diastolic_sum numeric NOT NULL,
+    diastolic_count bigint NOT NULL,
+    diastolic_max numeric(5,2),
+    steps integer,
+    sleep_minutes integer,
+    CONSTRAINT daily_rollups_pkey PRIMARY KEY (device_sn, day)
+);
+
+CREATE TABLE devices.daily_supplied (
+    device_sn text COLLATE "C" NOT NULL,
+    day date NOT NULL,
+    heart_rate_bpm numeric(5,2),
+    spo2_pct numeric(5,2),
+    temperature_celsius numeric(5,2),
+    systolic_mmhg numeric(5,2),
+    diastolic_mmhg numeric(5,2),
+    steps integer,
+    sleep_minutes integer,
+    extra jsonb,
+    load_id bigint NOT NULL,
+    CONSTRAINT daily_supplied_pkey PRIMARY KEY (device_sn, day)
+);
+
+CREATE TABLE devices.file_progress (
+    file_id bigint NOT NULL,
+    map_version bigint NOT NULL,
+    shard smallint NOT NULL,
+    buckets smallint[] NOT NULL,
+    last_row bigint NOT NULL,
+    CONSTRAINT file_progress_pkey PRIMARY KEY (file_id, map_version, shard)
+);
+
+CREATE TABLE devices.files (
+    file_id bigint GENERATED ALWAYS AS IDENTITY,
+    path text COLLATE "C" NOT NULL,
+    sha256 text COLLATE "C" NOT NULL,
+    size_bytes bigint NOT NULL,
+    state text COLLATE "C" DEFAULT 'waiting'::text NOT NULL,
+    reason text,
+    first_seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    finished_at timestamp with time zone,
+    CONSTRAINT files_pkey PRIMARY KEY (file_id),
+    CONSTRAINT files_content_is_loaded_once UNIQUE (path, sha256),
+    CONSTRAINT files_state_is_known CHECK ((state = ANY (ARRAY['waiting'::text, 'done'::text, 'failed'::text])))
+);
+
+CREATE TABLE devices.latest (
+    device_sn text COLLATE "C" NOT NULL,
+    measured_at timestamp with time zone NOT NULL,
+    heart_rate_bpm numeric(5,2),
+    spo2_pct numeric(5,2),
+    temperature_celsius numeric(5,2),
+    systolic_mmhg numeric(5,2),
+    diastolic_mmhg numeric(5,2),
+    steps integer,
+    sleep_minutes integer,
+    extra jsonb,
+    load_id bigint NOT NULL,
+    CONSTRAINT latest_pkey PRIMARY KEY (device_sn)
+);
+
+CREATE TABLE devices.records (
+    device_sn text COLLATE "C" NOT NULL,
+    measured_at timestamp with time zone NOT NULL,
+    heart_rate_bpm numeric(5,2),
+    spo2_pct numeric(5,2),
+    temperature_celsius numeric(5,2),
+    systolic_mmhg numeric(5,2),
+    diastolic_mmhg numeric(5,2),
+    steps integer,
+    sleep_minutes integer,
+    extra jsonb,
+    load_id bigint NOT NULL,
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT records_pkey PRIMARY KEY (device_sn, measured_at)
+);
+
+CREATE TABLE devices.shard_map (
+    bucket smallint NOT NULL,
+    shard smallint NOT NULL,
+    CONSTRAINT shard_map_pkey PRIMARY KEY (bucket),
+    CONSTRAINT shard_map_has_256_buckets CHECK (((bucket >= 0) AND (bucket <= 255))),
+    CONSTRAINT shard_map_shards_are_counted_from_zero CHECK (((shard >= 0) AND (shard <= 255)))
+);
+
+CREATE TABLE devices.shard_map_version (
+    version bigint NOT NULL,
+    changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT shard_map_version_pkey PRIMARY KEY (version)
+);
+
+CREATE TABLE devices.weekly_supplied (
+    device_sn text COLLATE "C" NOT NULL,
+    week date NOT NULL,
+    heart_rate_bpm numeric(5,2),
+    spo2_pct numeric(5,2),
+    temperature_celsius numeric(5,2),
+    systolic_mmhg numeric(5,2),
+    diastolic_mmhg numeric(5,2),
+    steps integer,
+    sleep_minutes integer,
+    extra jsonb,
+    load_id bigint NOT NULL,
+    CONSTRAINT weekly_supplied_pkey PRIMARY KEY (device_sn, week),
+    CONSTRAINT weekly_supplied_begins_on_monday CHECK ((EXTRACT(isodow FROM week) = (1)::numeric))
+);
 
 CREATE TABLE documents.chunks (
     document_id bigint NOT NULL,
@@ -622,11 +747,13 @@ CREATE TABLE market.daily_bars_2039 PARTITION OF market.daily_bars FOR VALUES FR
 CREATE TABLE market.daily_bars_before_1990 PARTITION OF market.daily_bars FOR VALUES FROM (MINVALUE) TO ('1990-01-01');
 CREATE TABLE market.daily_bars_later PARTITION OF market.daily_bars FOR VALUES FROM ('2040-01-01') TO (MAXVALUE);
 
+ALTER TABLE devices.file_progress ADD CONSTRAINT file_progress_file_fkey FOREIGN KEY (file_id) REFERENCES devices.files(file_id) ON DELETE CASCADE;
 ALTER TABLE documents.chunks ADD CONSTRAINT chunks_document_fkey FOREIGN KEY (document_id) REFERENCES documents.documents(document_id) ON DELETE CASCADE;
 ALTER TABLE documents.texts ADD CONSTRAINT texts_document_fkey FOREIGN KEY (document_id) REFERENCES documents.documents(document_id) ON DELETE CASCADE;
 ALTER TABLE documents.upload_files ADD CONSTRAINT upload_files_batch_fkey FOREIGN KEY (batch_id) REFERENCES documents.uploads(batch_id) ON DELETE CASCADE;
 ALTER SEQUENCE ops.lease_tokens OWNED BY ops.leases.token;
 
+CREATE UNIQUE INDEX shard_map_version_is_one ON devices.shard_map_version USING btree ((true));
 CREATE INDEX chunks_by_words ON documents.chunks USING gin (search_vector);
 CREATE INDEX documents_by_content ON documents.documents USING btree (sha256);
 CREATE INDEX documents_by_day ON documents.documents USING btree (source, arrival_day);
@@ -672,6 +799,113 @@ AS $function$
     WHERE known_from <= at AND at < known_to
 $function$;
 
+CREATE VIEW devices.daily AS
+ SELECT device_sn,
+    day,
+    COALESCE(r.record_count, (0)::bigint) AS record_count,
+    COALESCE(s.heart_rate_bpm, round((r.heart_rate_sum / (NULLIF(r.heart_rate_count, 0))::numeric), 2)) AS heart_rate_bpm,
+    r.heart_rate_min,
+    r.heart_rate_max,
+    COALESCE(s.spo2_pct, round((r.spo2_sum / (NULLIF(r.spo2_count, 0))::numeric), 2)) AS spo2_pct,
+    r.spo2_min,
+    COALESCE(s.temperature_celsius, round((r.temperature_sum / (NULLIF(r.temperature_count, 0))::numeric), 2)) AS temperature_celsius,
+    r.temperature_max,
+    COALESCE(s.systolic_mmhg, round((r.systolic_sum / (NULLIF(r.systolic_count, 0))::numeric), 2)) AS systolic_mmhg,
+    r.systolic_max,
+    COALESCE(s.diastolic_mmhg, round((r.diastolic_sum / (NULLIF(r.diastolic_count, 0))::numeric), 2)) AS diastolic_mmhg,
+    r.diastolic_max,
+    COALESCE(s.steps, r.steps) AS steps,
+    COALESCE(s.sleep_minutes, r.sleep_minutes) AS sleep_minutes,
+    s.extra,
+    (s.device_sn IS NOT NULL) AS is_supplied,
+    array_remove(ARRAY[
+        CASE
+            WHEN (s.heart_rate_bpm <> round((r.heart_rate_sum / (NULLIF(r.heart_rate_count, 0))::numeric), 2)) THEN 'heart_rate_bpm'::text
+            ELSE NULL::text
+        END,
+        CASE
+            WHEN (s.spo2_pct <> round((r.spo2_sum / (NULLIF(r.spo2_count, 0))::numeric), 2)) THEN 'spo2_pct'::text
+            ELSE NULL::text
+        END,
+        CASE
+            WHEN (s.temperature_celsius <> round((r.temperature_sum / (NULLIF(r.temperature_count, 0))::numeric), 2)) THEN 'temperature_celsius'::text
+            ELSE NULL::text
+        END,
+        CASE
+            WHEN (s.systolic_mmhg <> round((r.systolic_sum / (NULLIF(r.systolic_count, 0))::numeric), 2)) THEN 'systolic_mmhg'::text
+            ELSE NULL::text
+        END,
+        CASE
+            WHEN (s.diastolic_mmhg <> round((r.diastolic_sum / (NULLIF(r.diastolic_count, 0))::numeric), 2)) THEN 'diastolic_mmhg'::text
+            ELSE NULL::text
+        END,
+        CASE
+            WHEN (s.steps <> r.steps) THEN 'steps'::text
+            ELSE NULL::text
+        END,
+        CASE
+            WHEN (s.sleep_minutes <> r.sleep_minutes) THEN 'sleep_minutes'::text
+            ELSE NULL::text
+        END], NULL::text) AS differing
+   FROM (devices.daily_rollups r
+     FULL JOIN devices.daily_supplied s USING (device_sn, day));
+CREATE VIEW devices.weekly AS
+ SELECT device_sn,
+    week,
+    COALESCE(r.record_count, (0)::bigint) AS record_count,
+    COALESCE(r.day_count, (0)::bigint) AS day_count,
+    COALESCE(s.heart_rate_bpm, r.heart_rate_bpm) AS heart_rate_bpm,
+    COALESCE(s.spo2_pct, r.spo2_pct) AS spo2_pct,
+    COALESCE(s.temperature_celsius, r.temperature_celsius) AS temperature_celsius,
+    COALESCE(s.systolic_mmhg, r.systolic_mmhg) AS systolic_mmhg,
+    COALESCE(s.diastolic_mmhg, r.diastolic_mmhg) AS diastolic_mmhg,
+    COALESCE((s.steps)::bigint, r.steps) AS steps,
+    COALESCE((s.sleep_minutes)::bigint, r.sleep_minutes) AS sleep_minutes,
+    s.extra,
+    (s.device_sn IS NOT NULL) AS is_supplied,
+    array_remove(ARRAY[
+        CASE
+            WHEN (s.heart_rate_bpm <> r.heart_rate_bpm) THEN 'heart_rate_bpm'::text
+            ELSE NULL::text
+        END,
+        CASE
+            WHEN (s.spo2_pct <> r.spo2_pct) THEN 'spo2_pct'::text
+            ELSE NULL::text
+        END,
+        CASE
+            WHEN (s.temperature_celsius <> r.temperature_celsius) THEN 'temperature_celsius'::text
+            ELSE NULL::text
+        END,
+        CASE
+            WHEN (s.systolic_mmhg <> r.systolic_mmhg) THEN 'systolic_mmhg'::text
+            ELSE NULL::text
+        END,
+        CASE
+            WHEN (s.diastolic_mmhg <> r.diastolic_mmhg) THEN 'diastolic_mmhg'::text
+            ELSE NULL::text
+        END,
+        CASE
+            WHEN (s.steps <> r.steps) THEN 'steps'::text
+            ELSE NULL::text
+        END,
+        CASE
+            WHEN (s.sleep_minutes <> r.sleep_minutes) THEN 'sleep_minutes'::text
+            ELSE NULL::text
+        END], NULL::text) AS differing
+   FROM (( SELECT daily.device_sn,
+            (daily.day - ((EXTRACT(isodow FROM daily.day))::integer - 1)) AS week,
+            (sum(daily.record_count))::bigint AS record_count,
+            count(*) AS day_count,
+            round(avg(daily.heart_rate_bpm), 2) AS heart_rate_bpm,
+            round(avg(daily.spo2_pct), 2) AS spo2_pct,
+            round(avg(daily.temperature_celsius), 2) AS temperature_celsius,
+            round(avg(daily.systolic_mmhg), 2) AS systolic_mmhg,
+            round(avg(daily.diastolic_mmhg), 2) AS diastolic_mmhg,
+            sum(daily.steps) AS steps,
+            sum(daily.sleep_minutes) AS sleep_minutes
+           FROM devices.daily
+          GROUP BY daily.device_sn, (daily.day - ((EXTRACT(isodow FROM daily.day))::integer - 1))) r
+     FULL JOIN devices.weekly_supplied s USING (device_sn, week));
 CREATE VIEW documents.upload_states AS
  SELECT u.batch_id,
     u.number,
@@ -806,11 +1040,29 @@ UNION ALL
     daily_bars_history.superseded_by
    FROM market.daily_bars_history;
 
+COMMENT ON SCHEMA devices IS 'Health records of many devices, rolled up by day and week, written by shard.';
 COMMENT ON SCHEMA documents IS 'Files of the landing folders, their versions, their text and how to search it.';
 COMMENT ON SCHEMA market IS 'Market data: daily bars, one row per source, symbol and trade date.';
 COMMENT ON SCHEMA ops IS 'Loads, windows, leases, checkpoints and dead letters of batch_assets.';
 COMMENT ON SCHEMA staging IS 'Persistent staging tables of loads in progress; safe to drop when no lease is held.';
 
+COMMENT ON VIEW devices.daily IS 'One row per device and day (UTC): supplied values, and rolled up ones where none is supplied.';
+COMMENT ON COLUMN devices.daily.differing IS 'Columns whose supplied value is not what the records add up to; compare devices.daily_rollups.';
+COMMENT ON TABLE devices.daily_rollups IS 'What the records of one device and day (UTC) add up to; committed with the records.';
+COMMENT ON TABLE devices.daily_supplied IS 'What a device itself says of a day; what is sent again replaces it.';
+COMMENT ON TABLE devices.file_progress IS 'How far the buckets of a shard are, in a file that is not done; committed with the rows.';
+COMMENT ON COLUMN devices.file_progress.last_row IS 'Rows of these buckets up to this one are committed; the most over all versions counts.';
+COMMENT ON TABLE devices.files IS 'One row per content seen at a path of the landing folder.';
+COMMENT ON TABLE devices.latest IS 'State of each device: its newest record, as it was last corrected.';
+COMMENT ON TABLE devices.records IS 'One row per device and moment; a record sent again with other values corrects it.';
+COMMENT ON COLUMN devices.records.steps IS 'Counted by the device since its midnight.';
+COMMENT ON COLUMN devices.records.sleep_minutes IS 'Counted by the device since the night began.';
+COMMENT ON COLUMN devices.records.extra IS 'Fields that the contract has no column for, as the device sent them.';
+COMMENT ON TABLE devices.shard_map IS 'The shard of each of the 256 virtual buckets.';
+COMMENT ON TABLE devices.shard_map_version IS 'Raised with every change of the map: what was split by an older one is not published.';
+COMMENT ON VIEW devices.weekly IS 'One row per device and week (from Monday): supplied values, else averages and sums of the days.';
+COMMENT ON COLUMN devices.weekly.differing IS 'Columns whose supplied value is not what the days add up to.';
+COMMENT ON TABLE devices.weekly_supplied IS 'What a device itself says of a week, from its Monday; what is sent again replaces it.';
 COMMENT ON TABLE documents.chunks IS 'Pieces of the text of current documents, with the pages they are from.';
 COMMENT ON COLUMN documents.chunks.segment_from IS 'First page, slide, sheet or section the piece touches, from 1.';
 COMMENT ON COLUMN documents.chunks.start_offset IS 'Characters before it in documents.texts.text: substr(text, start_offset + 1, end_offset - start_offset) is the piece.';

@@ -1,0 +1,1 @@
+"""Records of many devices: their files, their contract, and which shard they belong to."""

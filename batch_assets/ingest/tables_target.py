@@ -83,8 +83,13 @@ def _contract(transfer: Transfer, stored: Sequence[ResultColumn]) -> TableContra
     is_full = transfer.mode is TransferMode.FULL
     return TableContract(
         target=transfer.target,
-        # The type null says that the bytes are the business of whoever sends them.
-        columns=pa.schema([(column.name, pa.null()) for column in stored]),
+        # Opaque: the bytes go from server to server, and only their type is known here.
+        columns=pa.schema(
+            [
+                (column.name, pa.opaque(pa.null(), column.type_name, "PostgreSQL"))
+                for column in stored
+            ]
+        ),
         key=transfer.key,
         disposition=Disposition.REPLACE if is_full else Disposition.MERGE,
         window_column=transfer.window_column or None,

@@ -265,6 +265,8 @@ _WRONG_PAIRS = [
     ("text", pa.dictionary(pa.int32(), pa.string())),
     ("text", pa.string_view()),
     ("text", pa.null()),
+    ("text", pa.opaque(pa.null(), "integer", "PostgreSQL")),
+    ("numeric(5,2)", pa.opaque(pa.null(), "numeric(5,3)", "PostgreSQL")),
     ("text", pa.list_(pa.string())),
     ("text[]", pa.list_(pa.string())),
     ("money", pa.int64()),

@@ -25,6 +25,7 @@ IN_DETAIL = (
 TINY = market.Scale(40, 7, asked_symbols=3, asked_sessions=4, repetitions=1)
 
 
+@pytest.mark.long
 def test_the_command_writes_flat_figures_of_every_way(
     postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,6 +107,7 @@ def count_runs(stack: RunningStack) -> Mapping[tuple[str, str], int]:
     )
 
 
+@pytest.mark.long
 def test_backfill_of_a_range_marks_exactly_the_bad_day(project: Market) -> None:
     days = span("2024-09-26", "2024-10-09")
     broken = "2024-09-30"

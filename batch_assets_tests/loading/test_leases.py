@@ -275,6 +275,7 @@ def _write_once(url: str, rows: list[Row], results: "multiprocessing.Queue[objec
     results.put((report.state.value, report.ledger))
 
 
+@pytest.mark.long
 def test_of_eight_writers_of_one_window_exactly_one_inserts(database: str) -> None:
     context = multiprocessing.get_context("spawn")
     results: multiprocessing.Queue[tuple[str, Ledger]] = context.Queue()

@@ -54,6 +54,7 @@ def bare_environment() -> dict[str, str]:
     return {"PYTHONPATH": str(PROJECT)}
 
 
+@pytest.mark.long
 def test_run_of_job_execute_is_in_the_history_of_up(deep_checkout: Path) -> None:
     executed = subprocess.run(
         [
@@ -177,6 +178,7 @@ def test_up_ends_when_one_of_its_processes_dies(settings: Settings) -> None:
         assert relatives(process) == []
 
 
+@pytest.mark.long
 def test_second_stack_on_one_state_folder_is_refused(settings: Settings) -> None:
     with (
         running_stack(settings, module=TINY, with_daemon=False),

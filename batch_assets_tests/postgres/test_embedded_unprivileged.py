@@ -71,6 +71,7 @@ def _python_of_nobody(folder: Path) -> str:
     pytest.skip(f"neither {sys.executable} nor its packages are open to other users")
 
 
+@pytest.mark.long
 def test_embedded_server_works_for_a_user_without_rights(copied_project: Path) -> None:
     python = _python_of_nobody(copied_project)
 

@@ -260,6 +260,7 @@ print(granted)
 """
 
 
+@pytest.mark.long
 def test_eight_processes_together_never_get_more_than_capacity_and_refill(
     postgres: str, conn: psycopg.Connection
 ) -> None:

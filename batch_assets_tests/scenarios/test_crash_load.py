@@ -158,6 +158,7 @@ ONE_LARGE_DAY = [
 ]
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("old_rows", [0, OLD_ROWS], ids=["empty", "merged"])
 @pytest.mark.parametrize("failpoint", ONE_LARGE_DAY)
 def test_a_day_larger_than_a_chunk_survives_a_kill(
@@ -205,6 +206,7 @@ def test_a_kill_in_the_middle_of_copy_leaves_nothing_of_the_day(database: str) -
     assert_nothing_is_left_over(database)
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize(
     ("failpoint", "chunk_rows"),
     [

@@ -130,6 +130,7 @@ def finish(process: "subprocess.Popen[str]", seconds: float = HEALED_SECONDS) ->
     return process.returncode, errors
 
 
+@pytest.mark.crash
 def test_next_run_is_not_held_up_by_a_run_killed_before_its_commit(site: Site) -> None:
     killed = site.start(MARKET, BATCH_ASSETS_FAILPOINTS="publish.before_commit=kill")
     assert finish(killed)[0] == -signal.SIGKILL

@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import load, market
+from benchmarks import load, market, tables
 
 
 def main() -> None:
@@ -11,6 +11,7 @@ def main() -> None:
     subcommands = parser.add_subparsers(required=True, metavar="WHAT")
     load.add_command(subcommands)
     market.add_command(subcommands)
+    tables.add_command(subcommands)
     arguments = parser.parse_args()
     arguments.run(arguments)
 

@@ -83,12 +83,12 @@ def transfer_windows(
         plan = plan_transfer(seen, conn, transfer)
         windows = [WHOLE] if days is None else [window_of(plan, day) for day in days]
         generations = _generations(conn, plan, windows)
-    items = (
-        Reading(plan, source, window, options.reject_limit.rows).as_source(
-            generations.get(window.key, 0)
-        )
-        for window in windows
-    )
+        items = [
+            Reading(plan, source, window, options.reject_limit.rows).as_source(
+                seen, generations.get(window.key, 0)
+            )
+            for window in windows
+        ]
     yield from load_windows(connect, plan.contract, SCOPE, items, options)
 
 
@@ -137,10 +137,15 @@ class Reading:
             return []
         return [self.plan.statement.within(self.window.start, self.window.end)]
 
-    def as_source(self, generation: int) -> WindowSource:
-        """The window as the loading core takes it."""
+    def as_source(self, conn: psycopg.Connection, generation: int) -> WindowSource:
+        """The window as the loading core takes it.
+
+        Args:
+            conn: To the source, to ask how large the window is.
+            generation: The load that last published the window.
+        """
         transfer = self.plan.transfer
-        with open_snapshot(self.source, transfer) as conn, reading(transfer):
+        with reading(transfer):
             statement = self.plan.statement.select(*self.conditions)
             rows = estimate_rows(conn, statement)
             identity = f"{statement.as_string(conn)}|{transfer.transform}|{generation}"

@@ -1,0 +1,269 @@
+r"""A table from one database to another: the raw path and a transform against two psql in a pipe.
+
+Each repetition empties the targets and moves the same table in every way, in an order that turns:
+`psql -c "COPY ... TO STDOUT (FORMAT binary)" | psql -c "COPY ... FROM STDIN (FORMAT binary)"`, our
+raw path, our path through a function on Arrow, and the loop of the original design: fetchmany, the
+same function row by row, write_row. All targets have the same columns and primary key. Targets are
+compared row for row by checksum, or the run is refused.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from importlib import metadata
+from pathlib import Path
+
+import psycopg
+
+from batch_assets.ingest.tables import options_of
+from batch_assets.ingest.tables_run import run_transfer
+from batch_assets.settings import LoadingSettings
+from batch_assets.sources.tables.transfer import Transfer
+from benchmarks.measure import Cost, Sample, measure, paired_ratios, peak_memory_mb
+from benchmarks.psql_copy import Psql, find_psql
+from benchmarks.server import (
+    BenchmarkServer,
+    client_environment,
+    describe_machine,
+    describe_server,
+    open_server,
+)
+from benchmarks.table import print_figures
+
+SCALES = {"small": 300_000, "full": 1_500_000}
+REPETITIONS = 5
+
+_COLUMNS = (
+    "id bigint PRIMARY KEY, account integer NOT NULL, name text, day date NOT NULL, "
+    "at timestamptz NOT NULL, amount numeric(20,6), ratio double precision, note text"
+)
+_FILL = """
+INSERT INTO bench.source
+SELECT g, g % 10000, 'account ' || g % 5000, DATE '2020-01-01' + (g % 1000)::integer,
+       TIMESTAMPTZ '2024-01-01 00:00:00+00' + g * INTERVAL '1 second', (g % 10007) / 7.0, g * 0.5,
+       CASE WHEN g % 3 = 0 THEN NULL ELSE 'note ' || g END
+FROM generate_series(1, {rows}) AS g
+"""
+_WAYS = ("psql", "raw", "transform", "loop", "staged")
+_CHECKSUM = (
+    "SELECT count(*), sum(hashtext(id::text || account || coalesce(name, '') || day || at || "
+    "coalesce(amount::text, '') || ratio || coalesce(note, '')))::text FROM bench.{table}"
+)
+
+# Rows of one fetch and one round of the loop, as in the original design.
+_LOOP_ROWS = 5_000
+
+
+def double(table):  # type: ignore[no-untyped-def]
+    """The transform that is measured: an amount in another currency."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    place = table.schema.get_field_index("amount")
+    amounts = pc.add(table["amount"], table["amount"]).cast(pa.decimal128(20, 6))
+    return table.set_column(place, "amount", amounts)
+
+
+@dataclass(slots=True)
+class TablesBenchmark:
+    """Repetitions of all ways on one server."""
+
+    server: BenchmarkServer
+    psql: Psql
+    admin: psycopg.Connection
+    rows: int
+    costs: dict[str, list[Cost]] = field(default_factory=lambda: {way: [] for way in _WAYS})
+
+    def prepare(self) -> None:
+        """The source, filled and analysed, and one target for each way."""
+        self.admin.execute("CREATE SCHEMA bench")
+        self.admin.execute(f"CREATE TABLE bench.source ({_COLUMNS})")
+        self.admin.execute(_FILL.format(rows=self.rows))
+        self.admin.execute("VACUUM ANALYZE bench.source")
+        for way in _WAYS:
+            self.admin.execute(f"CREATE TABLE bench.{way} ({_COLUMNS}, load_id bigint)")
+
+    def repeat(self, repetitions: int) -> None:
+        """All ways in turn, after one round that nobody counts."""
+        for number in range(repetitions + 1):
+            ways = list(_WAYS[number % len(_WAYS) :] + _WAYS[: number % len(_WAYS)])
+            for way in ways:
+                self.admin.execute(f"TRUNCATE bench.{way}")
+                cost = measure(self.admin, self._work(way))
+                if number:
+                    self.costs[way].append(cost)
+            self._refuse_other_rows()
+
+    def _work(self, way: str) -> Callable[[], None]:
+        works: dict[str, Callable[[], None]] = {
+            "psql": self._pipe,
+            "raw": lambda: self._transfer("raw", {}),
+            "transform": lambda: self._transfer(
+                "transform", {"transform": "benchmarks.tables:double"}
+            ),
+            "loop": self._loop,
+            "staged": lambda: self._transfer("staged", {"direct_rows": 0}),
+        }
+        return works[way]
+
+    def _pipe(self) -> None:
+        program = [str(self.psql.program), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]
+        environment = {"PATH": "/usr/bin:/bin", **client_environment(self.server.url)}
+        columns = "id, account, name, day, at, amount, ratio, note"
+        with subprocess.Popen(
+            [*program, "-c", "COPY bench.source TO STDOUT (FORMAT binary)"],
+            stdout=subprocess.PIPE,
+            env=environment,
+        ) as sender:
+            subprocess.run(
+                [*program, "-c", f"COPY bench.psql ({columns}) FROM STDIN (FORMAT binary)"],
+                stdin=sender.stdout,
+                env=environment,
+                check=True,
+            )
+        if sender.returncode:
+            raise RuntimeError(f"the sending psql ended with {sender.returncode}")
+
+    def _transfer(self, target: str, changes: dict[str, object]) -> None:
+        transfer_once(self.server, target, changes, self.rows)
+
+    def _loop(self) -> None:
+        columns = "id, account, name, day, at, amount, ratio, note"
+        with (
+            closing(self.server.connect()) as source,
+            closing(self.server.connect()) as target,
+            source.cursor("loop") as reader,
+            target.cursor() as writer,
+        ):
+            reader.itersize = _LOOP_ROWS
+            reader.execute(f"SELECT {columns} FROM bench.source")
+            with writer.copy(f"COPY bench.loop ({columns}) FROM STDIN") as copy:
+                while rows := reader.fetchmany(_LOOP_ROWS):
+                    for row in rows:
+                        amount = None if row[5] is None else row[5] * Decimal(2)
+                        copy.write_row((*row[:5], amount, *row[6:]))
+            target.commit()
+
+    def _refuse_other_rows(self) -> None:
+        sums = {way: self._checksum(way) for way in _WAYS}
+        if sums["raw"] != sums["psql"] or sums["staged"] != sums["psql"]:
+            raise RuntimeError(f"the raw paths and psql stored different rows: {sums}")
+        if sums["transform"] != sums["loop"] or sums["loop"] == sums["psql"]:
+            raise RuntimeError(f"the transform and the loop stored different rows: {sums}")
+
+    def _checksum(self, table: str) -> tuple[object, ...]:
+        row = self.admin.execute(_CHECKSUM.format(table=table)).fetchone()
+        assert row is not None
+        return row
+
+    def figures(self) -> dict[str, object]:
+        """Ratios paired by repetition, and rows per second."""
+        found: dict[str, object] = {}
+        pairs = {
+            "raw_ratio_vs_psql_pipe": ("psql", "raw"),
+            "transform_ratio_vs_psql_pipe": ("psql", "transform"),
+            "ratio_vs_fetchmany_write_row": ("loop", "transform"),
+            "staged_ratio_vs_psql_pipe": ("psql", "staged"),
+        }
+        for name, (slow, fast) in pairs.items():
+            ratio = paired_ratios(
+                [cost.seconds for cost in self.costs[slow]],
+                [cost.seconds for cost in self.costs[fast]],
+            )
+            found[name], found[f"{name}_spread"] = ratio.median, ratio.spread
+        for way in _WAYS:
+            sample = Sample.of([self.rows / cost.seconds for cost in self.costs[way]])
+            found[f"{way}_rows_per_second"] = sample.median
+            found[f"{way}_rows_per_second_spread"] = sample.spread
+        return found
+
+
+def transfer_once(
+    server: BenchmarkServer, target: str, changes: dict[str, object], rows: int
+) -> None:
+    """Move the source once, and refuse another number of rows than it has."""
+    values = {"name": target, "table": "bench.source", "target": f"bench.{target}", "key": ("id",)}
+    transfer = Transfer.model_validate({**values, **changes})
+    options = options_of(transfer, LoadingSettings())
+    [report] = run_transfer(server.connect, transfer, server.connect, options)
+    if report.ledger.inserted != rows:
+        raise RuntimeError(f"{target}: {report.ledger} ({report.error}), expected {rows} inserted")
+
+
+def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """`python -m benchmarks tables`."""
+    parser = subcommands.add_parser("tables", help="a table to a table against two psql in a pipe")
+    parser.add_argument("--scale", choices=SCALES, default="full", help="default: full")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
+    parser.add_argument("--database-url", help="a server to measure on; default: an embedded one")
+    parser.add_argument("--repetitions", type=int, default=REPETITIONS)
+    parser.set_defaults(run=run_command)
+
+
+def run_command(arguments: argparse.Namespace) -> None:
+    """Measure, print, write."""
+    rows = SCALES[arguments.scale]
+    with (
+        tempfile.TemporaryDirectory(prefix="batch_assets-") as folder,
+        open_server(arguments.database_url, Path(folder) / "state") as server,
+        closing(server.administer()) as admin,
+    ):
+        psql = find_psql(server)
+        if psql is None:
+            raise SystemExit("psql is not on this machine; install PostgreSQL's client programs")
+        benchmark = TablesBenchmark(server, psql, admin, rows)
+        benchmark.prepare()
+        benchmark.repeat(arguments.repetitions)
+        figures: dict[str, object] = {
+            "scale": arguments.scale,
+            "repetitions": arguments.repetitions,
+            "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": describe_machine(),
+            "psql": psql.version,
+            **{name: metadata.version(name) for name in ("psycopg", "pgpq", "pyarrow")},
+            **{f"server_{name}": value for name, value in describe_server(admin).items()},
+            "rows": rows,
+            **benchmark.figures(),
+            **_memory(server, admin, rows),
+        }
+    print_figures(figures)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def _memory(server: BenchmarkServer, admin: psycopg.Connection, rows: int) -> dict[str, float]:
+    """The peak of a fresh process for each way; the figure is the highest of them."""
+    peaks: dict[str, float] = {}
+    for way, changes in (
+        ("raw", {}),
+        ("transform", {"transform": "benchmarks.tables:double"}),
+        ("staged", {"direct_rows": 0}),
+    ):
+        admin.execute(f"TRUNCATE bench.{way}")
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.tables"],
+            input=json.dumps({"url": server.url, "target": way, "changes": changes, "rows": rows}),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        peaks[f"{way}_peak_memory_mb"] = json.loads(done.stdout)
+    return {"peak_memory_mb": max(peaks.values()), **peaks}
+
+
+if __name__ == "__main__":
+    described = json.loads(sys.stdin.read())
+    transfer_once(
+        BenchmarkServer(described["url"], None),
+        described["target"],
+        described["changes"],
+        described["rows"],
+    )
+    sys.stdout.write(json.dumps(peak_memory_mb()))

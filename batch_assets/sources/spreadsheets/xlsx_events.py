@@ -15,8 +15,8 @@ from batch_assets.sources.spreadsheets.cells import (
     blocks_of_rows,
     number_text,
 )
-from batch_assets.sources.spreadsheets.xlsx_package import text_of
 from batch_assets.sources.spreadsheets.xlsx_scan import Workbook
+from batch_assets.sources.spreadsheets.xlsx_strings import text_of
 from batch_assets.sources.spreadsheets.xlsx_text import decode_escapes
 
 _REFERENCE = re.compile(r"([A-Za-z]{1,3})(\d{1,7})")

@@ -8,14 +8,13 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from posixpath import dirname, join, normpath
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from batch_assets.errors import UnreadableSource
 from batch_assets.sources.spreadsheets.xlsx_scan import Workbook
-from batch_assets.sources.spreadsheets.xlsx_text import decode_all
+from batch_assets.sources.spreadsheets.xlsx_strings import read_shared_strings
 
 # Formats that have no code in the file (18.8.30): 14-22, 45-47 everywhere, the others in the
 # languages of East Asia.
@@ -23,7 +22,6 @@ _BUILT_IN_DATES = frozenset((*range(14, 23), *range(27, 37), *range(45, 48), *ra
 # What is not a code: quoted text, escaped characters, colours, conditions and locales.
 _NOT_CODE = re.compile(r'"[^"]*"|\\.|_.|\*.|\[(?!h+\]|m+\]|s+\])[^\]]*\]', re.IGNORECASE)
 _DATE_CODE = re.compile(r"[ymdhs]|上午|下午", re.IGNORECASE)
-_STRINGS_BATCH = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ def open_package(archive: zipfile.ZipFile, file: str) -> Package:
     by_kind = dict(relations.values())
     is_date, pads = _styles(archive, by_kind.get("styles"))
     workbook = Workbook(
-        strings=_shared_strings(archive, by_kind.get("sharedStrings")),
+        strings=read_shared_strings(archive, by_kind.get("sharedStrings")),
         is_date=is_date,
         pads=pads,
         is_1904=_is_1904(root),
@@ -176,44 +174,3 @@ def is_date_code(code: str) -> bool:
 
 def _pad_of_format(code: str) -> int:
     return len(code) if re.fullmatch(r"0{2,40}", code) else 0
-
-
-def _shared_strings(archive: zipfile.ZipFile, part: str | None) -> pa.Array:
-    if part is None or part not in archive.NameToInfo:
-        return pa.array([], pa.string())
-    batches = []
-    held: list[str] = []
-    with archive.open(part) as stream:
-        for text in read_strings(stream):
-            held.append(text)
-            if len(held) == _STRINGS_BATCH:
-                batches.append(pa.array(held, pa.string()))
-                held = []
-    batches.append(pa.array(held, pa.string()))
-    return decode_all(pa.concat_arrays(batches))
-
-
-def read_strings(stream: IO[bytes]) -> Iterator[str]:
-    """Shared strings in order; phonetic readings are left out."""
-    from lxml import etree
-
-    events = etree.iterparse(
-        stream, events=("end",), tag="{*}si", resolve_entities=False, no_network=True
-    )
-    for _, element in events:
-        yield text_of(element)
-        element.clear()
-        while element.getprevious() is not None:
-            del element.getparent()[0]
-
-
-def text_of(element: Any) -> str:
-    """The text of a string item or an inline string, with the runs of rich text joined."""
-    pieces = []
-    for child in element:
-        name = child.tag.rpartition("}")[2] if isinstance(child.tag, str) else ""
-        if name == "t":
-            pieces.append(child.text or "")
-        elif name == "r":
-            pieces.extend(part.text or "" for part in child if str(part.tag).endswith("}t"))
-    return "".join(pieces)

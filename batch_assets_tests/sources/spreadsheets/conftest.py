@@ -15,7 +15,7 @@ from batch_assets.sources.spreadsheets.reading import Reading
 from batch_assets.sources.spreadsheets.template import build_template
 
 DAY = date(2024, 9, 30)
-_MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _RELATIONS = "http://schemas.openxmlformats.org/package/2006/relationships"
 
@@ -26,7 +26,7 @@ def write_xlsx(
     path: Path,
     sheet_data: str,
     *,
-    head: str = f'<worksheet xmlns="{_MAIN}">',
+    head: str = f'<worksheet xmlns="{MAIN}">',
     tail: str = "</worksheet>",
     strings: str = "",
     styles: str = "",
@@ -37,17 +37,17 @@ def write_xlsx(
     parts = {
         "_rels/.rels": f'<Relationships xmlns="{_RELATIONS}"><Relationship Id="r0" '
         f'Type="{_OFFICE}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
-        "xl/workbook.xml": f'<workbook xmlns="{_MAIN}" xmlns:r="{_OFFICE}">'
+        "xl/workbook.xml": f'<workbook xmlns="{MAIN}" xmlns:r="{_OFFICE}">'
         f'<workbookPr date1904="{int(date1904)}"/><sheets>'
         '<sheet name="One" sheetId="1" r:id="r1"/></sheets></workbook>',
         "xl/worksheets/s.xml": f"{head}{sheet_data}{tail}",
     }
     if strings:
         relations += f'<Relationship Id="r2" Type="{_OFFICE}/sharedStrings" Target="ss.xml"/>'
-        parts["xl/ss.xml"] = f'<sst xmlns="{_MAIN}">{strings}</sst>'
+        parts["xl/ss.xml"] = f'<sst xmlns="{MAIN}">{strings}</sst>'
     if styles:
         relations += f'<Relationship Id="r3" Type="{_OFFICE}/styles" Target="st.xml"/>'
-        parts["xl/st.xml"] = f'<styleSheet xmlns="{_MAIN}">{styles}</styleSheet>'
+        parts["xl/st.xml"] = f'<styleSheet xmlns="{MAIN}">{styles}</styleSheet>'
     parts["xl/_rels/workbook.xml.rels"] = (
         f'<Relationships xmlns="{_RELATIONS}">{relations}</Relationships>'
     )

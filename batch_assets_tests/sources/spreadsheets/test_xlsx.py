@@ -16,7 +16,13 @@ from batch_assets.sources.spreadsheets.cells import Kind, SheetBlock, column_let
 from batch_assets.sources.spreadsheets.xlsx_events import read_sheet_events
 from batch_assets.sources.spreadsheets.xlsx_package import is_date_code
 from batch_assets.sources.spreadsheets.xlsx_scan import Workbook, scan_rows
+from batch_assets.sources.spreadsheets.xlsx_strings import (
+    read_shared_strings,
+    read_strings,
+    scan_strings,
+)
 from batch_assets_tests.sources.spreadsheets.conftest import (
+    MAIN,
     read_cells,
     read_rows,
     values_of,
@@ -317,3 +323,40 @@ def test_zip_file_without_a_workbook_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UnreadableSource, match="without a workbook inside"):
         read_cells(path)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        "<si><t>plain</t></si><si><t xml:space='preserve'> b </t></si><si><t/></si>",
+        "<si><t>a &amp; b &lt;c&gt; &quot;d&quot; &amp;lt; 公司</t></si>",
+        "<si><t>plain</t></si><si><r><t>ri</t></r><r><t>ch</t></r></si><si><t>last</t></si>",
+        "<si><t>base</t><rPh sb='0' eb='1'><t>kana</t></rPh></si>",
+        "<si><t>a&#10;b &#x80; caf&#233;</t></si>",
+        "<si><t>a\r\nb</t></si><!-- note --><si><t><![CDATA[<x>]]></t></si>",
+        "\n <si>\n <t>spread out</t>\n </si>\n",
+        "<si/><si><t>after nothing</t></si>",
+    ],
+)
+def test_shared_strings_are_those_that_an_xml_parser_reads(items: str) -> None:
+    part = f'<?xml version="1.0" encoding="UTF-8"?><sst xmlns="{MAIN}">{items}</sst>'
+    held = BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr("ss.xml", part)
+    expected = list(read_strings(BytesIO(part.encode())))
+
+    with zipfile.ZipFile(held) as archive:
+        found = read_shared_strings(archive, "ss.xml").to_pylist()
+
+    assert found == expected
+    assert found
+
+
+def test_regular_shared_strings_are_cut_out_and_others_are_left_to_the_parser() -> None:
+    regular = b"<si><t>a &amp; b</t></si>\n<si><t xml:space='preserve'> c </t></si><si><t/></si>"
+
+    assert scan_strings(regular).to_pylist() == ["a & b", " c ", ""]
+    assert scan_strings(regular + b"<si><r><t>rich</t></r></si>") is None
+    assert scan_strings(b"<si><t>\xff</t></si>") is None
+    assert scan_strings(b"<si><tx>a</tx></si>") is None
+    assert scan_strings(b"<si><t>a</t><t>b</t></si>") is None

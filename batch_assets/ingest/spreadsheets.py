@@ -37,9 +37,12 @@ from batch_assets.sources.spreadsheets.header import name_columns
 from batch_assets.sources.spreadsheets.spool import ReadRequest
 from batch_assets.sources.spreadsheets.template import ContractMode, SpreadsheetTemplate
 
-# What workers import before their first file. Arrow looks for pandas when it is given a list, which
-# would cost each fresh worker's first file a second.
-PRELOAD = ("batch_assets.sources.spreadsheets.spool", "pandas")
+# What workers import before their first file.
+PRELOAD = (
+    "batch_assets.sources.spreadsheets.spool",
+    "batch_assets.sources.spreadsheets.xlsx",
+    "lxml.etree",
+)
 
 # A million rows of 20 columns take 180 MB (measured); formats that are held whole take more, and
 # shared strings as much as they are long. The limit counts addresses, of which Arrow's allocator

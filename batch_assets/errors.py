@@ -22,7 +22,8 @@
     │   ├── UnknownSymbol             a vendor does not know a symbol it was asked for
     │   ├── RejectLimitExceeded       more rows rejected than the feed allows
     │   ├── WindowRuleBroken          too many rows of the window break one rule
-    │   └── RowsRefused               a constraint of the table refused the rows
+    │   ├── RowsRefused               a constraint of the table refused the rows
+    │   └── StaleAnswer               rows that were corrected have been answered or have moved on
     ├── ContractError                 code, contract and table disagree           (fatal)
     │   ├── SchemaMismatch            Arrow and PostgreSQL types differ
     │   ├── LedgerImbalance           rows read are not the rows accounted for
@@ -135,6 +136,10 @@ class WindowRuleBroken(DataError):
 
 class RowsRefused(DataError):
     """A constraint of the target table refused the rows; the contract should have rules for it."""
+
+
+class StaleAnswer(DataError):
+    """Corrections of rows that are answered already, or that newer data has moved past."""
 
 
 class ContractError(BatchAssetsError):

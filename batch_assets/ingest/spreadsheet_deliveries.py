@@ -70,7 +70,7 @@ def submit_to(workers: IsolatedWorkers, limits: TaskLimits) -> Submit:
             if failure is not None:
                 answer.set_exception(failure)
             else:
-                answer.set_result(_result_of(done.result(), request))
+                answer.set_result(result_of(done.result(), request.file))
 
         workers.submit(Task(_READ, request, limits)).add_done_callback(settle)
         return answer
@@ -78,12 +78,13 @@ def submit_to(workers: IsolatedWorkers, limits: TaskLimits) -> Submit:
     return submit
 
 
-def _result_of(ended: TaskResult, request: ReadRequest) -> ReadResult:
+def result_of(ended: TaskResult, file: str) -> ReadResult:
+    """What a worker found; how it ended, where that was not by finding anything."""
     if isinstance(ended.value, ReadResult):
         return ended.value
     refusal, text = _ENDINGS[ended.outcome]
     reason = text.format(limits=ended.task.limits, error=ended.error)
-    return ReadResult(error=f"{request.file}: {reason}", refusal=refusal)
+    return ReadResult(error=f"{file}: {reason}", refusal=refusal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def find_deliveries(
     Raises:
         UnreadableSource: A file is not there, or two have one name.
     """
-    hashed = [(path, _hash(path)) for path in sorted(files, key=lambda path: path.name)]
+    hashed = [(path, hash_delivered(path)) for path in sorted(files, key=lambda path: path.name)]
     names = [path.name for path, _ in hashed]
     if len(set(names)) != len(names):
         repeated = next(name for name in names if names.count(name) > 1)
@@ -135,7 +136,12 @@ def find_deliveries(
         yield Delivery(Window(f"{day.isoformat()}/{path.name}"), ((path, digest),))
 
 
-def _hash(path: Path) -> str:
+def hash_delivered(path: Path) -> str:
+    """SHA-256 of a file that was given.
+
+    Raises:
+        UnreadableSource: It cannot be opened.
+    """
     try:
         return hash_file(path)
     except OSError as error:
@@ -198,7 +204,7 @@ class DeliveryReader:
             self._begin(self._pending.pop(0))
         results = [future.result() for future in self._futures[delivery.window.key]]
         for result in results:
-            _check(result)
+            check_result(result)
         done = int(after["batches"]) if after else 0
         yield from _numbered(
             chain.from_iterable(
@@ -238,7 +244,13 @@ def _numbered(batches: Iterator[SourceBatch], done: int) -> Iterator[SourceBatch
             yield replace(batch, resume_after={"batches": number})
 
 
-def _check(result: ReadResult) -> None:
+def check_result(result: ReadResult) -> None:
+    """Raise what a reader found wrong with a file.
+
+    Raises:
+        SourceChanged: It changed while it was read.
+        UnreadableSource: Anything else.
+    """
     if not result.error:
         return
     kind = SourceChanged if result.refusal == Refusal.CHANGED else UnreadableSource

@@ -4,12 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import openpyxl
 import psycopg
 
 from batch_assets.execution.isolation import IsolatedWorkers
+from batch_assets.ingest.spreadsheet_replay import (
+    WorkbookReplay,
+    read_corrected,
+    replay_workbook,
+)
 from batch_assets.ingest.spreadsheets import FileReport, load_workbook_files, options_of
 from batch_assets.settings import LoadingSettings
 from batch_assets.sources.spreadsheets.template import SpreadsheetTemplate, build_template
@@ -81,3 +87,37 @@ class Loop:
     def query(self, statement: str) -> list[tuple[Any, ...]]:
         with self.connect() as conn:
             return conn.execute(statement).fetchall()  # type: ignore[arg-type]
+
+    def replay(self, workbook: Path, who: str = "ann") -> WorkbookReplay:
+        with TemporaryDirectory(dir=self.workers.folder) as folder:
+            return replay_workbook(
+                self.connect,
+                self.template,
+                read_corrected(self.workers, workbook, Path(folder)),
+                who=who,
+                options=options_of(self.template, LoadingSettings()),
+                error_folder=self.folder / "errors",
+            )
+
+    def errors_of(self, *rows: list[Any]) -> Path:
+        """Load a workbook of rows; returns the error workbook."""
+        report = self.load(write_book(self.folder / "orders.xlsx", *rows))
+        assert report.error_workbook is not None
+        return report.error_workbook
+
+    def orders(self) -> list[tuple[Any, ...]]:
+        return self.query("SELECT order_no, customer, amount::text FROM sales.orders ORDER BY 1")
+
+    def letters(self) -> list[tuple[Any, ...]]:
+        return self.query("SELECT row_number, state FROM ops.dead_letters ORDER BY row_number")
+
+
+def edit(workbook: Path, *changes: tuple[int, str, Any], name: str = "fixed.xlsx") -> Path:
+    """Change cells of *Fix me* as a person does; rows count from 1, without the header."""
+    book = openpyxl.load_workbook(workbook)
+    sheet = book["Fix me"]
+    columns = {cell.value: cell.column for cell in sheet[1]}
+    for row, column, value in changes:
+        sheet.cell(row + 1, columns[column]).value = value
+    book.save(workbook.parent / name)
+    return workbook.parent / name

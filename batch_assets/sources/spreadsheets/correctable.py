@@ -4,13 +4,18 @@ Also the way back: which cell means what when the row is judged again.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+import numpy as np
+import pyarrow as pa
+
 from batch_assets.contracts.batch import SourceCell
 from batch_assets.contracts.dead_letter import DeadLetter
+from batch_assets.sources.spreadsheets.cells import CellColumn, Kind
 from batch_assets.sources.spreadsheets.column_types import TypeName
+from batch_assets.sources.spreadsheets.judge import shown_cell
 from batch_assets.sources.spreadsheets.template import ColumnTemplate, SpreadsheetTemplate
 
 # A cell holds 32,767 characters (Excel's limit); a longer text is shown in part, and stays whole
@@ -75,8 +80,17 @@ def as_correctable(
     layout, original = letter.layout, letter.original
     if not layout:
         layout, original = _from_table(letter, template, headers)
-    given = {name: text for name, (text, _) in letter.corrected.items()}
+        letter = replace(letter, sheet=letter.sheet or letter.original.get("source_sheet") or "")
+    given = {name: shown_given(text, kind) for name, (text, kind) in letter.corrected.items()}
     return CorrectableRow(letter, layout, original, {**original, **given})
+
+
+def shown_given(text: str | None, kind: str) -> str | None:
+    """A cell that a person gave, as a person sees it."""
+    is_1904 = kind.endswith("_1904")
+    found = Kind[kind.removesuffix("_1904").upper()]
+    cells = CellColumn(pa.array([text], pa.string()), np.array([found], np.uint8))
+    return shown_cell(cells, 0, is_1904=is_1904)
 
 
 def fit_cell(text: str | None) -> str:

@@ -242,7 +242,7 @@ def _as_source_batch(
     return SourceBatch(
         read_rows=fate["read"],
         rows=rows,
-        positions=_positions(rows),
+        positions=positions_of(rows),
         originals=originals,
         rejected=rejected,
         skipped_rows=fate["skipped"],
@@ -250,7 +250,8 @@ def _as_source_batch(
     )
 
 
-def _positions(rows: pa.RecordBatch) -> pa.RecordBatch:
+def positions_of(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Where rows of a template's table came from, by what they say themselves."""
     return pa.RecordBatch.from_arrays(
         [
             rows.column("source_file").dictionary_encode(),

@@ -3,7 +3,6 @@
 import dagster as dg
 
 from batch_assets.settings import Settings
-from batch_assets.sources.documents.sources import read_document_sources
 
 
 def build_document_definitions(
@@ -14,8 +13,7 @@ def build_document_definitions(
     Raises:
         ConfigurationError: A source is not as the configuration file must have it.
     """
-    sources = list(read_document_sources(settings).values())
-    if not sources:
+    if not settings.section("documents"):
         return dg.Definitions()
     # Who has no documents does not pay for importing what reads them.
     from batch_assets.defs.documents.assets import build_documents
@@ -26,7 +24,11 @@ def build_document_definitions(
         build_landing_sensor,
         build_rescan_schedule,
     )
+    from batch_assets.sources.documents.sources import read_document_sources
 
+    sources = list(read_document_sources(settings).values())
+    if not sources:
+        return dg.Definitions()
     parts = [dg.Definitions(jobs=[build_default_job(sources)])]
     for source in sources:
         job = build_ingest_job([source], f"{DEFAULT_JOB}_{source.name}", source.name)

@@ -178,7 +178,7 @@ def _print_errors(
         return
     # Seven columns do not fit on a terminal, and a name that is cut helps nobody.
     headers = report_headers(language)
-    table = Table(headers[0], headers[3], headers[6], show_lines=True)
+    table = Table(headers[0], headers[3], f"{headers[5]} / {headers[6]}", show_lines=True)
     for item in documents:
         name = Text(f"{item.source}/{item.path}", overflow="fold")
         seen = Text(f"{item.reason}\n{file_advice(item.outcome, language)}")

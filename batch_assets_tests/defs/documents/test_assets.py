@@ -153,13 +153,3 @@ def test_file_called_done_without_its_document_fails_a_check_that_gates(landing:
     assert not result.success
     verdict = verdict_of(result, "every_file_has_ended")
     assert "1 called done without a document" in (verdict.description or "")
-
-
-def test_missing_landing_folder_says_what_to_do(landing: Landing) -> None:
-    landing.settings_lines["url"] = '"elsewhere"'
-
-    result = landing.run(DAY)
-
-    assert not result.success
-    assert "elsewhere is not a folder" in failure_text(result)
-    assert landing.rows("SELECT count(*) FROM ops.loads") == [(0,)]

@@ -10,7 +10,7 @@ from batch_assets.defs.documents.run_requests import (
     Tick,
     evaluate_requests,
 )
-from batch_assets.ingest.documents_waiting import WaitingDay, read_waiting_sets
+from batch_assets.ingest.documents_waiting import WaitingDay
 from batch_assets.sources.documents.landing import ScanReport
 from batch_assets_tests.defs.documents.landing import DAY, DAY_TOO, Landing
 
@@ -195,18 +195,6 @@ def test_tick_asks_for_a_bounded_number_of_days(landing: Landing) -> None:
 
     assert len(found.runs) == DAYS_PER_TICK
     assert "follow with the next tick" in found.notes[-1]
-
-
-def test_fingerprint_does_not_depend_on_what_is_done(landing: Landing) -> None:
-    landing.drop("a.txt", "a")
-    landing.tick()
-    with landing.open() as conn:
-        [before] = read_waiting_sets(conn, "inbox")
-        conn.execute("UPDATE documents.files SET looked_at = looked_at - interval '1 hour'")
-        [after] = read_waiting_sets(conn, "inbox")
-
-    assert after.fingerprint == before.fingerprint
-    assert after.waiting_seconds > before.waiting_seconds + 3_000
 
 
 def test_sensor_is_on_by_default_and_off_by_configuration(landing: Landing) -> None:

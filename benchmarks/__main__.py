@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import load, market, tables
+from benchmarks import documents, load, market, tables
 
 
 def main() -> None:
@@ -12,6 +12,7 @@ def main() -> None:
     load.add_command(subcommands)
     market.add_command(subcommands)
     tables.add_command(subcommands)
+    documents.add_command(subcommands)
     arguments = parser.parse_args()
     arguments.run(arguments)
 

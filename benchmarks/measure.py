@@ -83,12 +83,12 @@ def measure(
         server.execute("CHECKPOINT")
     gc.collect()
     checkpoints, position = _checkpoints(server), _wal_position(server)
-    server_cpu, client_cpu = _server_cpu_seconds(postmaster), _client_cpu_seconds()
+    server_cpu, client_cpu = server_cpu_seconds(postmaster), _client_cpu_seconds()
     started = time.perf_counter()
     work()
     seconds = time.perf_counter() - started
     client_cpu = _client_cpu_seconds() - client_cpu
-    server_cpu = _server_cpu_seconds(postmaster) - server_cpu
+    server_cpu = server_cpu_seconds(postmaster) - server_cpu
     written = _wal_position(server) - position
     finished = _checkpoints(server) - checkpoints
     return Cost(seconds, written, finished, client_cpu, server_cpu)
@@ -99,7 +99,7 @@ def _client_cpu_seconds() -> float:
     return times.user + times.system
 
 
-def _server_cpu_seconds(postmaster: psutil.Process | None) -> float:
+def server_cpu_seconds(postmaster: psutil.Process | None) -> float:
     """Processor time of a server so far: of processes that live, and of those that have ended."""
     if postmaster is None:
         return 0.0

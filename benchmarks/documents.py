@@ -1,0 +1,291 @@
+"""Documents: pages a second with isolation, against pypdf and markitdown, with poison, in memory.
+
+Processor seconds decide, of all our processes: the machine may be shared, and a wall clock then
+measures its other users. Ways take turns in each repetition, so that their ratios are of the same
+minute. Peers read in one plain process, without isolation, chunks or hashes.
+"""
+
+import argparse
+import io
+import json
+import tempfile
+import time
+import zipfile
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+import psycopg
+
+from batch_assets.execution.isolation import IsolatedWorkers
+from batch_assets.ingest.documents import PRELOAD
+from batch_assets.sources.documents.parse import ParseRequest, parse_task
+from benchmarks.documents_corpus import Corpus, CorpusFile, open_corpus, write_copies
+from benchmarks.documents_ingest import empty_documents, ingest_folder, measure_growth
+from benchmarks.documents_peers import Peer, open_peer
+from benchmarks.documents_pool import (
+    DEADLINE_SECONDS,
+    POISON_LIMITS,
+    POISON_TASK,
+    PoolMeter,
+    PoolRun,
+    run_pool,
+    write_poison,
+)
+from benchmarks.documents_quality import measure_quality
+from benchmarks.measure import Sample, paired_ratios, server_cpu_seconds
+from benchmarks.server import BenchmarkServer, describe_machine, open_server
+from benchmarks.table import print_figures
+
+_BOMB_BYTES = 64 * 1024 * 1024
+_POISON_RATIO = 0.05
+
+# The longest documents that a peer gets, and all its pages: it is slow, and ratios are per page.
+_PEER_PAGES = {"pypdf": (30, 150), "markitdown": (22, 60)}
+# Ours reads the peer's files so many times, because processor time comes in steps of 10 ms.
+_TURNS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much is measured."""
+
+    copies: int
+    poison_documents: int
+    tiny_files: int
+    repetitions: int
+
+
+SCALES = {
+    "small": Scale(copies=3, poison_documents=400, tiny_files=1_500, repetitions=5),
+    "full": Scale(copies=10, poison_documents=2_000, tiny_files=10_000, repetitions=5),
+}
+
+
+@dataclass(slots=True)
+class DocumentsBenchmark:
+    """Repetitions over one corpus.
+
+    Attributes:
+        samples: Measured values by figure, one a repetition.
+    """
+
+    corpus: Corpus
+    scale: Scale
+    folder: Path
+    workers: IsolatedWorkers
+    server: BenchmarkServer
+    admin: psycopg.Connection
+    peers: dict[str, Peer]
+    peer_files: dict[str, list[CorpusFile]] = field(default_factory=dict)
+    copies: list[CorpusFile] = field(default_factory=list)
+    clean: list[Path] = field(default_factory=list)
+    poisoned: list[Path] = field(default_factory=list)
+    samples: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def prepare(self) -> None:
+        """Write what is read, and let everybody read once what nobody counts."""
+        self.copies = write_copies(self.corpus.pdfs, self.folder / "pdfs", self.scale.copies)
+        clean = self.corpus.readable
+        times = -(-self.scale.poison_documents // len(clean))
+        self.clean = [file.path for file in clean] * times
+        self.clean = self.clean[: self.scale.poison_documents]
+        count = round(self.scale.poison_documents * _POISON_RATIO)
+        poison = write_poison(self.folder / "poison", count, _bomb())
+        self.poisoned = list(self.clean)
+        step = len(self.clean) // count
+        for number, path in enumerate(poison):
+            self.poisoned[number * step + step // 2] = path
+        for name, peer in self.peers.items():
+            chosen = _short_pdfs(self.corpus.pdfs, *_PEER_PAGES[name])
+            read = set(peer.read([file.path for file in chosen]).read)
+            self.peer_files[name] = [file for file in chosen if file.path in read]
+        run_pool(self.workers, [file.path for file in self.corpus.pdfs])
+
+    def repeat(self) -> None:
+        """Each way in turn, the next one first each time."""
+        ways = [self._parse_alone, self._parse_isolated, self._ingest, self._poison]
+        ways += [lambda name=name: self._compare(name) for name in self.peers]  # type: ignore[misc]
+        for number in range(self.scale.repetitions):
+            for way in (*ways[number % len(ways) :], *ways[: number % len(ways)]):
+                way()
+
+    def _parse_alone(self) -> None:
+        before, pages = time.process_time(), 0
+        for file in self.copies:
+            reply = parse_task(ParseRequest(str(file.path)))
+            pages += len(reply.document.segments) if reply.document else 0
+        self._add("parse_only_pages_per_cpu_second", pages / (time.process_time() - before))
+
+    def _parse_isolated(self) -> None:
+        run = run_pool(self.workers, [file.path for file in self.copies])
+        self._refuse_other(run.outcomes["ok"], run)
+        self._add("pdf_pages_per_second_per_core", run.pages / run.cpu_seconds)
+        self._add("pdf_pages_per_second_wall", run.pages / run.seconds)
+
+    def _refuse_other(self, read: int, run: PoolRun) -> None:
+        if read < len(self.copies) * 0.9:
+            raise RuntimeError(f"{dict(run.outcomes)} of {len(self.copies)} PDFs, expected all ok")
+
+    def _ingest(self) -> None:
+        empty_documents(self.admin)
+        postmaster = self.server.postmaster(self.admin)
+        server_before = server_cpu_seconds(postmaster)
+        meter = PoolMeter()
+        *_, ingested = ingest_folder(self.server.connect, self.folder / "pdfs", self.workers)
+        seconds, cpu_seconds = meter.spent()
+        if ingested.files != len(self.copies):
+            raise RuntimeError(f"{ingested.files} committed, expected {len(self.copies)}")
+        server_seconds = server_cpu_seconds(postmaster) - server_before
+        self._add("committed_pages_per_client_cpu_second", ingested.segments / cpu_seconds)
+        if postmaster is not None:
+            both = cpu_seconds + server_seconds
+            self._add("committed_pages_per_cpu_second", ingested.segments / both)
+        self._add("committed_pages_per_second_wall", ingested.segments / seconds)
+
+    def _poison(self) -> None:
+        clean = run_pool(self.workers, self.clean, function=POISON_TASK, limits=POISON_LIMITS)
+        dirty = run_pool(self.workers, self.poisoned, function=POISON_TASK, limits=POISON_LIMITS)
+        if sum(dirty.outcomes.values()) != len(self.poisoned):
+            raise RuntimeError(f"{dict(dirty.outcomes)}, expected {len(self.poisoned)} outcomes")
+        waited = dirty.outcomes["timeout"] * DEADLINE_SECONDS
+        self._add("clean_seconds", clean.seconds)
+        self._add("poisoned_seconds", dirty.seconds - waited)
+        # A hanging file burns its deadline on a processor, too.
+        self._add("poison_ratio_cpu", clean.cpu_seconds / (dirty.cpu_seconds - waited))
+        self._add("poison_files_that_ended_a_worker",
+                  dirty.outcomes["timeout"] + dirty.outcomes["crash"])  # fmt: skip
+
+    def _compare(self, name: str) -> None:
+        files = [file.path for file in self.peer_files[name]]
+        pages = sum(file.pages for file in self.peer_files[name])
+        theirs = self.peers[name].read(files)
+        ours = run_pool(self.workers, files * _TURNS)
+        self._add(f"{name}_pages_per_cpu_second", pages / theirs.cpu_seconds)
+        self._add(f"{name}_seconds", theirs.cpu_seconds)
+        self._add(f"beside_{name}_seconds", ours.cpu_seconds / _TURNS)
+
+    def _add(self, name: str, value: float) -> None:
+        self.samples[name].append(value)
+
+    def figures(self) -> dict[str, object]:
+        """Medians and spreads, flat; the ones that are asked for first."""
+        flat: dict[str, object] = {}
+        pairs = {
+            "ratio_vs_pypdf": ("pypdf_seconds", "beside_pypdf_seconds"),
+            "ratio_vs_markitdown": ("markitdown_seconds", "beside_markitdown_seconds"),
+            "poison_ratio": ("clean_seconds", "poisoned_seconds"),
+        }
+        for name, (slow, fast) in pairs.items():
+            if slow in self.samples:
+                ratio = paired_ratios(self.samples[slow], self.samples[fast])
+                flat[name], flat[f"{name}_spread"] = ratio.median, ratio.spread
+            else:
+                flat[name] = "absent"
+        for name, values in self.samples.items():
+            sample = Sample.of(values)
+            flat[name], flat[f"{name}_spread"] = sample.median, sample.spread
+        for name, files in self.peer_files.items():
+            flat[f"{name}_version"] = self.peers[name].version
+            flat[f"{name}_pages"] = sum(file.pages for file in files)
+        return flat
+
+
+def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """`python -m benchmarks documents`."""
+    parser = subcommands.add_parser("documents", help="documents against pypdf and markitdown")
+    parser.add_argument("--scale", choices=SCALES, default="full", help="default: full")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
+    parser.add_argument("--database-url", help="a server to measure on; default: an embedded one")
+    parser.add_argument("--workers", type=int, default=1, help="worker processes; default: 1")
+    parser.add_argument(
+        "--peers",
+        type=Path,
+        default=Path(".batch_assets") / "benchmark-peers",
+        metavar="FOLDER",
+        help="where pypdf and markitdown are installed; default: %(default)s",
+    )
+    parser.set_defaults(run=run_command)
+
+
+def run_command(arguments: argparse.Namespace) -> None:
+    """Measure, print, write."""
+    scale = SCALES[arguments.scale]
+    with tempfile.TemporaryDirectory(prefix="batch_assets-") as folder:
+        figures = run_documents(
+            scale,
+            Path(folder),
+            peers_folder=arguments.peers,
+            database_url=arguments.database_url,
+            worker_count=arguments.workers,
+        )
+    figures = {"scale": arguments.scale, "repetitions": scale.repetitions, **figures}
+    print_figures(figures)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def run_documents(
+    scale: Scale,
+    folder: Path,
+    *,
+    peers_folder: Path,
+    database_url: str | None,
+    worker_count: int,
+) -> dict[str, object]:
+    """All figures of one scale, flat."""
+    corpus = open_corpus(folder / "corpus")
+    with ExitStack() as stack:
+        server = stack.enter_context(open_server(database_url, folder / "state"))
+        admin = stack.enter_context(closing(server.administer()))
+        peers = {
+            name: peer
+            for name in _PEER_PAGES
+            if (peer := stack.enter_context(open_peer(name, peers_folder.resolve()))) is not None
+        }
+        workers = stack.enter_context(
+            IsolatedWorkers(workers=worker_count, spool_dir=folder / "spool", preload=PRELOAD)
+        )
+        benchmark = DocumentsBenchmark(corpus, scale, folder, workers, server, admin, peers)
+        benchmark.prepare()
+        benchmark.repeat()
+        quality = measure_quality(workers, corpus.files)
+        empty_documents(admin)
+        growth = measure_growth(server.url, folder / "tiny" / "files", scale.tiny_files)
+    return {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": describe_machine(),
+        "load_average": psutil.getloadavg()[0],
+        "workers": worker_count,
+        "corpus": corpus.origin,
+        "pdf_files": len(benchmark.copies),
+        "pdf_pages": sum(file.pages for file in benchmark.copies),
+        **{name: metadata.version(name) for name in ("pypdfium2", "lxml", "psycopg")},
+        **benchmark.figures(),
+        **quality,
+        **growth,
+    }
+
+
+def _short_pdfs(files: Sequence[CorpusFile], longest: int, pages: int) -> list[CorpusFile]:
+    """Documents of up to so many pages, the longest first, until there are enough pages."""
+    chosen: list[CorpusFile] = []
+    short = sorted((f for f in files if f.pages <= longest), key=lambda f: (-f.pages, f.path.name))
+    for file in short:
+        if sum(f.pages for f in chosen) + file.pages <= pages:
+            chosen.append(file)
+    return chosen
+
+
+def _bomb() -> bytes:
+    """A Word file that unpacks to a thousand times its size."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+        archive.writestr("word/document.xml", b" " * _BOMB_BYTES)
+    return buffer.getvalue()

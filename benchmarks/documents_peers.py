@@ -1,0 +1,88 @@
+"""The peers pypdf and markitdown, each in a virtual environment of its own, as warm processes."""
+
+import json
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_CHILD = Path(__file__).with_name("documents_peer_child.py")
+_REQUIREMENTS = {"pypdf": "pypdf", "markitdown": "markitdown[pdf]"}
+_INSTALL_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRun:
+    """What one list of files took a peer, and those it could read."""
+
+    cpu_seconds: float
+    seconds: float
+    read: tuple[Path, ...]
+
+
+@dataclass(slots=True)
+class Peer:
+    """A process that has its library imported."""
+
+    name: str
+    version: str
+    process: "subprocess.Popen[str]"
+
+    def read(self, files: Sequence[Path]) -> PeerRun:
+        """Read files one after another."""
+        answer = _ask(self.process, json.dumps([str(path) for path in files]))
+        read = tuple(Path(path) for path in answer["read"])
+        return PeerRun(float(answer["cpu_seconds"]), float(answer["seconds"]), read)
+
+
+@contextmanager
+def open_peer(name: str, folder: Path) -> Iterator[Peer | None]:
+    """Install a peer where it is missing and start it; None where it cannot be installed."""
+    python = folder / name / "bin" / "python"
+    if not _is_installed(python, name) and not _install(python, name):
+        yield None
+        return
+    process = subprocess.Popen(
+        [python, _CHILD, name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            yield Peer(name, json.loads(process.stdout.readline())["version"], process)
+        finally:
+            process.kill()
+
+
+def _is_installed(python: Path, name: str) -> bool:
+    if not python.is_file():
+        return False
+    done = subprocess.run([python, "-c", f"import {name}"], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+def _install(python: Path, name: str) -> bool:
+    venv.create(python.parent.parent, with_pip=True)
+    command = [python, "-m", "pip", "install", "--quiet", _REQUIREMENTS[name]]
+    try:
+        done = subprocess.run(command, check=False, timeout=_INSTALL_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    if done.returncode != 0:
+        print(f"{name} cannot be installed and is left out", file=sys.stderr)
+    return done.returncode == 0
+
+
+def _ask(process: "subprocess.Popen[str]", line: str) -> dict[str, object]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+    answer: dict[str, object] = json.loads(process.stdout.readline())
+    return answer

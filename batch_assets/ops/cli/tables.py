@@ -20,20 +20,28 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
-def list_() -> None:
-    """Transfers of batch_assets.toml, as JSON lines."""
+def list_(*, as_json: _Json = False) -> None:
+    """Transfers of batch_assets.toml."""
     from batch_assets.ops.tables import list_transfers
 
-    for transfer in list_transfers():
-        shown = {
+    shown = [
+        {
             "name": transfer.name,
             "source": transfer.origin,
             "target": transfer.target,
             "mode": transfer.mode.value,
-            "key": list(transfer.key),
-            "schedule": transfer.schedule or None,
+            "key": ", ".join(transfer.key),
+            "schedule": transfer.schedule,
         }
-        sys.stdout.write(json.dumps(shown, ensure_ascii=False) + "\n")
+        for transfer in list_transfers()
+    ]
+    if as_json:
+        sys.stdout.write(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
+        return
+    table = Table("transfer", "source", "target", "mode", "key", "schedule")
+    for item in shown:
+        table.add_row(*item.values())
+    Console().print(table)
 
 
 @app.command()

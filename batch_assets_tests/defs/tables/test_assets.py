@@ -158,8 +158,8 @@ def test_command_line_checks_and_runs(
     monkeypatch.setenv("BATCH_ASSETS_DATABASE_URL", project.target)
     monkeypatch.setenv("TEST_SOURCE_URL", project.source)
 
-    listed = run(["tables", "list"])
-    names = [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()]
+    listed = run(["tables", "list", "--json"])
+    names = [item["name"] for item in json.loads(capsys.readouterr().out)]
     unchecked = run(["tables", "check", "new_orders", "--json"])
     problem = json.loads(capsys.readouterr().out)[0]["problem"]
     status = run(["tables", "run", "new_orders", "--json"])

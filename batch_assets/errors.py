@@ -11,7 +11,8 @@
     │   └── WorkersUnavailable        isolated processes cannot be started, or were stopped
     ├── LeaseError
     │   ├── LeaseHeld                 somebody else is writing this window        (retryable)
-    │   └── LeaseLost                 our token is no longer the current one      (fatal)
+    │   ├── LeaseLost                 our token is no longer the current one      (fatal)
+    │   └── ShardMapChanged           what we hold was split by an older map      (retryable)
     ├── DataError                     the input is wrong; a retry gives the same  (fatal)
     │   ├── UnreadableSource          a file cannot be opened or decoded
     │   │   └── DocumentRefused       a document has no text to give, and why; in sources/documents
@@ -96,6 +97,12 @@ class LeaseHeld(LeaseError):
 
 class LeaseLost(LeaseError):
     """Another writer has taken the window over; nothing of ours was published."""
+
+
+class ShardMapChanged(LeaseError):
+    """Devices moved to other shards meanwhile; rows split by the old map were not published."""
+
+    retryable = True
 
 
 class DataError(BatchAssetsError):

@@ -27,6 +27,7 @@ _PARTS = {
     "daily_data": RecordKind.DAILY,
     "weekly_data": RecordKind.WEEKLY,
 }
+_PART_NAMES = {kind: name for name, kind in _PARTS.items()}
 _BESIDE = ("redis_data", "config_info", "enable_alerts")
 _METRIC_OF = {name: m.column for m in METRICS for name in (m.column, *m.names)}
 
@@ -86,8 +87,10 @@ class _Columns:
         self.numbers.append(number)
         self.devices.append(device)
         self.moments.append(moment)
-        self.extras.append(json.dumps(extra, ensure_ascii=False) if extra else None)
-        self.bodies.append(body)
+        self.extras.append(_as_json(extra) if extra else None)
+        # Of a body with several kinds of data, each kind is a dead letter of its own.
+        sent = body if fields is body else {"device_sn": device, _PART_NAMES[self.kind]: fields}
+        self.bodies.append(sent)
 
     def raw(self) -> RawRows:
         length = len(self.numbers)
@@ -103,6 +106,14 @@ class _Columns:
             row_number=pa.array(self.numbers, pa.int64()),
             original=lambda index: original_of(self.bodies[index]),
         )
+
+
+def _as_json(extra: Mapping[str, object]) -> str:
+    try:
+        return json.dumps(extra, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        # 1e999 is a number to JSON and infinity to us; its text is kept.
+        return json.dumps({name: str(value) for name, value in extra.items()}, ensure_ascii=False)
 
 
 def read_bodies(
@@ -142,7 +153,11 @@ def read_bodies(
 
 def _parse(line: str | bytes) -> Mapping[str, object] | None:
     try:
-        body = json.loads(line, parse_constant=_refuse_constant)
+        text = line.decode("utf-8") if isinstance(line, bytes) else line
+        body = json.loads(text, parse_constant=_refuse_constant)
+        if "\\u" in text:
+            # Half of a pair of escapes is no character: nothing could store it.
+            json.dumps(body, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None

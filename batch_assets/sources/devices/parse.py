@@ -38,6 +38,8 @@ MOMENT_NAMES: Mapping[RecordKind, tuple[str, ...]] = {
     RecordKind.DAILY: ("day", "date", "record_date"),
     RecordKind.WEEKLY: ("week", "week_start", "week_start_date"),
 }
+# What jsonb refuses, while JSON does not; a backslash before it may be an escaped one.
+_NUL_ESCAPE = r"(^|[^\\])(\\\\)*\\u0000"
 DEVICE_NAMES = ("device_sn", "deviceSn", "deviceSN", "sn")
 
 
@@ -108,6 +110,10 @@ def _broken_rules(
     contract: TableContract, rows: pa.RecordBatch, earlier: Sequence[Refusals]
 ) -> list[Refusals]:
     found = []
+    unstorable = pc.fill_null(pc.match_substring_regex(rows.column("extra"), _NUL_ESCAPE), False)
+    if unstorable.true_count:
+        hint = "remove the character with code 0 from the source"
+        found.append(Refusals("nul_character", "extra", unstorable, "text without NUL", hint))
     for rule in (*text_rules(rows.schema), *contract.rules):
         broken = pc.fill_null(rule.broken(rows), False)
         for refusal in earlier:

@@ -172,6 +172,23 @@ def test_lines_that_are_no_bodies_are_dead_letters_with_their_line(tmp_path: Pat
     assert batch.rejected[0].original == {"line": '{"device_sn": "SN1", '}
 
 
+def test_text_that_no_database_can_hold_costs_its_row_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.ndjson"
+    notes = (r'"\u0000"', r'"\ud800"', r'"\\u0000"', r'"\u624b"', "1e999", r'"\\\u0000"')
+    begin = '{"device_sn": "S", "timestamp": 1738310400, "note": '
+    path.write_text("".join(f"{begin}{note}}}\n" for note in notes))
+
+    (batch,) = read(path)
+
+    assert rules(batch) == [
+        (2, "not_a_json_object", ""),
+        (1, "nul_character", "extra"),
+        (6, "nul_character", "extra"),
+    ]
+    extra = batch.rows[RecordKind.RECORDS]["extra"].to_pylist()
+    assert [json.loads(text)["note"] for text in extra] == [r"\u0000", "手", "inf"]
+
+
 def test_csv_line_with_too_many_fields_is_a_dead_letter(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(

@@ -1,0 +1,96 @@
+"""The landing folder of device records: which files are there, which are left, how far they are."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import psycopg
+
+from batch_assets.errors import BatchAssetsError, SourceUnavailable
+from batch_assets.postgres.sql_files import read_query
+from batch_assets.sources.devices.files import is_device_file
+from batch_assets.sources.devices.shards import BUCKETS
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingFile:
+    """A file that is not done.
+
+    Attributes:
+        file_id: Row of devices.files; files are loaded in this order.
+        path: Relative to the landing folder.
+        sha256: Of its content when it was found.
+    """
+
+    file_id: int
+    path: str
+    sha256: str
+
+
+def scan_device_folder(conn: psycopg.Connection, root: Path, settled_before: datetime) -> int:
+    """Note the files of a folder that are not known with this content.
+
+    Args:
+        conn: The caller commits.
+        settled_before: A file written to after this moment may still grow, and is left alone.
+
+    Returns:
+        How many were found new.
+
+    Raises:
+        SourceUnavailable: The folder cannot be read.
+    """
+    if not root.is_dir():
+        raise SourceUnavailable(
+            f"{root} is not a folder that can be read; expected the landing folder of [devices]; "
+            "make it, or mount it, and run again"
+        )
+    found = 0
+    for path in sorted(root.rglob("*")):
+        if path.is_symlink() or not path.is_file() or not is_device_file(path):
+            continue
+        # A name with a dot in front is how copying programs name what is not complete.
+        if path.name.startswith(".") or path.stat().st_mtime >= settled_before.timestamp():
+            continue
+        found += conn.execute(
+            "INSERT INTO devices.files AS f (path, sha256, size_bytes) VALUES (%s, %s, %s) "
+            "ON CONFLICT (path, sha256) DO UPDATE SET state = 'waiting', reason = NULL "
+            "WHERE f.state = 'failed' AND f.reason LIKE 'SourceChanged:%%'",
+            (path.relative_to(root).as_posix(), hash_file(path), path.stat().st_size),
+        ).rowcount
+    return found
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of the bytes of a file, hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def list_waiting(conn: psycopg.Connection) -> list[WaitingFile]:
+    """Files that are not done, in the order in which they are loaded."""
+    rows = conn.execute(
+        "SELECT file_id, path, sha256 FROM devices.files WHERE state = 'waiting' ORDER BY file_id"
+    ).fetchall()
+    return [WaitingFile(*row) for row in rows]
+
+
+def read_progress(conn: psycopg.Connection, file_id: int) -> Sequence[int]:
+    """For each of the 256 buckets, the last row of a file that is committed."""
+    found = conn.execute(read_query("read_device_progress"), {"file_id": file_id}).fetchall()
+    rows: dict[int, int] = dict(found)
+    return [rows.get(bucket, 0) for bucket in range(BUCKETS)]
+
+
+def fail_file(conn: psycopg.Connection, file_id: int, error: BatchAssetsError) -> None:
+    """Give a file up; with another content it is another file.
+
+    One that was gone or had changed waits again as soon as it is found with the old content.
+    """
+    conn.execute(
+        "UPDATE devices.files SET state = 'failed', reason = %s, finished_at = clock_timestamp() "
+        "WHERE file_id = %s AND state = 'waiting'",
+        (f"{type(error).__name__}: {error}", file_id),
+    )

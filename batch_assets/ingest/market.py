@@ -4,7 +4,7 @@ days -> source.open_day -> window source or outcome -> load_windows -> one repor
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -14,6 +14,7 @@ from batch_assets.contracts.table import Scope, TableContract, Window
 from batch_assets.contracts.window_checks import Finding
 from batch_assets.errors import BatchAssetsError, SourceUnavailable, UnreadableSource
 from batch_assets.ingest.aliases import AliasedSource
+from batch_assets.ingest.read_ahead import read_ahead
 from batch_assets.loading.dead_letters import count_unmet
 from batch_assets.loading.leases import Connector
 from batch_assets.loading.ledger import Ledger
@@ -35,6 +36,7 @@ from batch_assets.sources.market.part_checks import (
 )
 from batch_assets.sources.market.source import DayInput, DayState, MarketSource
 from batch_assets.sources.market.vendors.feed_symbols import is_asked_by_symbol
+from batch_assets.sources.market.vendors.vendor_source import VendorDaySource
 
 UNDATED = Window("undated")
 
@@ -94,7 +96,7 @@ def options_of(
             rows=loading.reject_limit_rows if rows is None else rows,
             ratio=loading.reject_limit_ratio if ratio is None else ratio,
         ),
-        # A vendor's answer is dear: it is committed before the next is asked for.
+        # A vendor's answer is dear: it is handed over before more are asked for.
         recognise_windows=1 if isinstance(feed, VendorFeed) else RECOGNISE_WINDOWS,
         force=force,
         run_id=run_id,
@@ -146,17 +148,20 @@ def sync_days(
         DatabaseUnavailable: The database failed; days reported before are committed.
     """
     context = LoadContext(contract_of(feed, part), scope_of(feed), options.run_id)
+    # Answers by day do not depend on each other; those by symbol are read from one index.
+    is_read_ahead = isinstance(source, VendorDaySource)
     source = AliasedSource(source, connect, feed.source_name)
     opened = _OpenedDays(connect, context, source, now, part, count_calls)
 
-    def items() -> Iterator[WindowSource | Outcome]:
+    def items() -> Generator[WindowSource | Outcome, None, None]:
         # Closed where it was asked: in the thread that reads ahead.
         with closing(source):
             for day in days:
                 yield opened.open(day)
             yield from _undated(source, now, connect, context)
 
-    for report in load_windows(connect, context.contract, context.scope, items(), options):
+    found = read_ahead(items()) if is_read_ahead else items()
+    for report in load_windows(connect, context.contract, context.scope, found, options):
         key = report.window.key
         described = _describe(report, opened.inputs.pop(key, None))
         yield replace(described, calls=opened.calls.pop(key, 0))

@@ -9,6 +9,7 @@ from batch_assets.errors import ConfigurationError
 from batch_assets.ops.service import ready_database_url
 from batch_assets.postgres.connect import connect
 from batch_assets.settings import Settings
+from batch_assets.sources.spreadsheets.settings import error_folder
 from batch_assets.sources.spreadsheets.template import (
     SpreadsheetTemplate,
     build_templates,
@@ -60,11 +61,6 @@ def check(settings: Settings, template: SpreadsheetTemplate, file: Path) -> "Che
 
     with open_workers(settings, preload=PRELOAD) as workers:
         return check_workbook_file(template, file, workers=workers)
-
-
-def error_folder(settings: Settings) -> Path:
-    """Where workbooks with rejected rows are kept."""
-    return settings.state_dir / "spreadsheets" / "errors"
 
 
 def load(

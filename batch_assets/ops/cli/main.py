@@ -16,6 +16,7 @@ from batch_assets import __version__
 from batch_assets.errors import BatchAssetsError
 from batch_assets.ops.cli import (
     db,
+    dead_letters,
     demo,
     doctor,
     documents,
@@ -37,6 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(db.app, name="db")
+app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(documents.app, name="documents")
 app.add_typer(plan.app, name="plan")
 app.add_typer(runs.app, name="runs")

@@ -68,7 +68,7 @@ class ErrorSummary:
 def write_error_workbook(
     path: Path,
     summary: ErrorSummary,
-    template: SpreadsheetTemplate,
+    template: SpreadsheetTemplate | None,
     names: Sequence[str],
     rows: Iterable[CorrectableRow],
 ) -> None:
@@ -77,7 +77,7 @@ def write_error_workbook(
     Args:
         path: Replaced if it is there.
         summary: For the first sheet.
-        template: For the dictionary.
+        template: For the dictionary; None where there is none.
         names: The file's columns, in order.
         rows: What is to be corrected.
     """
@@ -86,7 +86,8 @@ def write_error_workbook(
     book = Workbook(write_only=True)
     _write_summary(book, summary)
     _write_rows(book, names, rows)
-    _write_dictionary(book, template)
+    if template is not None:
+        _write_dictionary(book, template)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Who opens it must never see half of it.
     part = path.with_name(f"{path.name}.part")
@@ -206,16 +207,8 @@ def _row_cells(
     sheet: _Sheet, names: Sequence[str], row: CorrectableRow, *, is_commented: bool
 ) -> "Iterator[tuple[WriteOnlyCell, str | None]]":
     letter, blamed = row.letter, row.blamed
-    by_column = row.names_by_column
-    named = [(by_column.get(item.column, item.column or "row"), item) for item in letter.violations]
-    yield sheet.grey, str(letter.dead_letter_id)
-    yield sheet.grey, letter.source_file
-    yield sheet.grey, letter.sheet
-    yield sheet.grey, str(letter.row)
-    yield sheet.wrapped, "\n".join(reason_of(item, name) for name, item in named)
-    yield sheet.wrapped, "\n".join(dict.fromkeys(hint_of(item) for _, item in named))
-    yield sheet.plain, "fix"
-    yield sheet.plain, None
+    styles = (*[sheet.grey] * 4, *[sheet.wrapped] * 2, *[sheet.plain] * 2)
+    yield from zip(styles, control_of(row), strict=True)
     for name in names:
         text = row.shown.get(name)
         if name not in blamed:
@@ -225,6 +218,22 @@ def _row_cells(
             yield sheet.commented(_comment_of(violation, name)), text
         else:
             yield sheet.bad, text
+
+
+def control_of(row: CorrectableRow) -> list[str]:
+    """The values of the columns before those of the file; see CONTROL."""
+    letter, by_column = row.letter, row.names_by_column
+    named = [(by_column.get(item.column, item.column or "row"), item) for item in letter.violations]
+    return [
+        str(letter.dead_letter_id),
+        letter.source_file,
+        letter.sheet,
+        str(letter.row),
+        "\n".join(reason_of(item, name) for name, item in named),
+        "\n".join(dict.fromkeys(hint_of(item) for _, item in named)),
+        "fix",
+        "",
+    ]
 
 
 def _comment_of(violation: Violation, name: str) -> str:

@@ -1,0 +1,259 @@
+"""Dead letters of every domain for operators: list, export, replay, discard."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import psycopg
+
+from batch_assets.contracts.batch import SourceCell
+from batch_assets.contracts.dead_letter import DeadLetter
+from batch_assets.errors import ConfigurationError
+from batch_assets.ingest.spreadsheet_errors import read_layouts
+from batch_assets.ingest.spreadsheet_inbox import InboxOutcome, Replayer
+from batch_assets.ingest.spreadsheet_replay import WorkbookReplay
+from batch_assets.loading.letters import (
+    LetterFilter,
+    count_letters,
+    discard_letters,
+    read_letters,
+)
+from batch_assets.ops.service import changing, ready_database_url
+from batch_assets.postgres.connect import connect, translating_errors
+from batch_assets.settings import Settings
+from batch_assets.sources.spreadsheets.correctable import (
+    CorrectableRow,
+    as_correctable,
+    headers_of,
+)
+from batch_assets.sources.spreadsheets.settings import (
+    error_folder,
+    folder_of,
+    read_spreadsheet_settings,
+    read_templates,
+)
+from batch_assets.sources.spreadsheets.template import SpreadsheetTemplate, read_template
+
+FORMATS = (".csv", ".xlsx", ".json")
+HINT = {
+    "market": "bars are read from their files or vendor as a whole: correct the file, or wait for "
+    "the vendor's correction, and load the day again (`batch-assets plan market`); or discard "
+    "the rows",
+    "documents": "`batch-assets dead-letters replay --target documents` reads the failed files "
+    "again",
+}
+"""What to do about dead letters that no workbook brings back, by schema."""
+
+
+@contextmanager
+def asking() -> Iterator[psycopg.Connection]:
+    """A connection for questions."""
+    url = ready_database_url()
+    with translating_errors(), connect(url, application_name="batch-assets") as conn:
+        yield conn
+
+
+def list_letters(wanted: LetterFilter, limit: int) -> tuple[dict[str, int], list[DeadLetter]]:
+    """Dead letters by reason, and the first of them.
+
+    Args:
+        wanted: Which.
+        limit: How many are given; the counts are of all. 0 gives all.
+    """
+    with asking() as conn:
+        counts = count_letters(conn, wanted)
+        letters = []
+        for letter in read_letters(conn, wanted):
+            letters.append(letter)
+            if len(letters) == limit:
+                break
+        return counts, letters
+
+
+def export_letters(settings: Settings, wanted: LetterFilter, path: Path) -> int:
+    """Write dead letters into a file by its ending; returns how many.
+
+    Workbooks and CSV files have the columns of an error workbook, and rows of spreadsheets can be
+    corrected in them and replayed.
+
+    Raises:
+        ConfigurationError: The ending is not one of FORMATS.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise ConfigurationError(
+            f"{path.name} ends in {path.suffix or 'nothing'}, expected one of "
+            f"{', '.join(FORMATS)}; rename it"
+        )
+    templates = {item.table: item for item in read_templates(settings).values()}
+    with asking() as conn:
+        if path.suffix.lower() == ".json":
+            return _write_json(conn, wanted, path)
+        rows = partial(_rows_of, conn, templates, wanted)
+        if path.suffix.lower() == ".csv":
+            return _write_csv(rows, path)
+        return _write_workbook(conn, templates, wanted, rows, path)
+
+
+_Rows = Callable[[], Iterator[CorrectableRow]]
+
+
+def _rows_of(
+    conn: psycopg.Connection, templates: dict[str, SpreadsheetTemplate], wanted: LetterFilter
+) -> Iterator[CorrectableRow]:
+    headers: dict[tuple[str, str], dict[str, str]] = {}
+    for letter in read_letters(conn, wanted):
+        template = templates.get(letter.target)
+        if template is None:
+            cells = [SourceCell(n, "text", n, None, i) for i, n in enumerate(letter.original)]
+            yield CorrectableRow(letter, tuple(cells), letter.original, letter.original)
+            continue
+        place = (letter.target, letter.window_key)
+        if place not in headers:
+            headers[place] = headers_of(read_layouts(conn, *place))
+        yield as_correctable(letter, template, headers[place])
+
+
+def _names_of(rows: _Rows) -> list[str]:
+    return list(dict.fromkeys(cell.name for row in rows() for cell in row.layout))
+
+
+def _write_json(conn: psycopg.Connection, wanted: LetterFilter, path: Path) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write("[")
+        for count, letter in enumerate(read_letters(conn, wanted), 1):
+            text = json.dumps(asdict(letter), ensure_ascii=False, default=str)
+            stream.write(f"{',' if count > 1 else ''}\n{text}")
+        stream.write("\n]\n")
+    return count
+
+
+def _write_csv(rows: _Rows, path: Path) -> int:
+    from batch_assets.sources.spreadsheets.answers import guarded
+    from batch_assets.sources.spreadsheets.error_workbook import CONTROL, control_of
+
+    names = _names_of(rows)
+    count = 0
+    # With the mark that makes Excel read UTF-8.
+    with path.open("w", encoding="utf-8-sig", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow([*CONTROL, *map(guarded, names)])
+        for count, row in enumerate(rows(), 1):  # noqa: B007
+            values = [*control_of(row), *(row.shown.get(name) or "" for name in names)]
+            writer.writerow([guarded(value) for value in values])
+    return count
+
+
+def _write_workbook(
+    conn: psycopg.Connection,
+    templates: dict[str, SpreadsheetTemplate],
+    wanted: LetterFilter,
+    rows: _Rows,
+    path: Path,
+) -> int:
+    from batch_assets.sources.spreadsheets.error_workbook import ErrorSummary, write_error_workbook
+
+    reasons = count_letters(conn, wanted)
+    count = sum(reasons.values())
+    chosen = {n: str(v) for n, v in wanted.parameters().items() if v is not None and n != "ids"}
+    template = templates.get(wanted.target or "")
+    summary = ErrorSummary(
+        facts=[
+            *(("Template / 模板", template.name) for _ in [0] if template),
+            *chosen.items(),
+        ],
+        outcomes={"dead letters": count},
+        reasons=reasons,
+        advice=[HINT.get(wanted.target or "", "batch-assets dead-letters replay FILE")],
+    )
+    write_error_workbook(path, summary, template, _names_of(rows), rows())
+    return count
+
+
+@contextmanager
+def _replayer(settings: Settings, template: str) -> Iterator[tuple[Replayer, str]]:
+    from batch_assets.execution.isolation import open_workers
+    from batch_assets.ingest.spreadsheets import PRELOAD, options_of
+
+    templates = read_templates(settings)
+    if template.endswith(".toml"):
+        given = read_template(Path(template))
+        template, templates = given.name, {given.name: given}
+    if template and template not in templates:
+        raise ConfigurationError(
+            f"there is no template {template!r}, expected one of "
+            f"{', '.join(templates) or '(none)'}; correct --template"
+        )
+    url = ready_database_url()
+    with open_workers(settings, preload=PRELOAD) as workers:
+        yield (
+            Replayer(
+                connect=lambda: connect(url, application_name="batch-assets"),
+                templates=templates,
+                workers=workers,
+                options_of=lambda chosen: options_of(chosen, settings.loading),
+                error_folder=error_folder(settings),
+            ),
+            template,
+        )
+
+
+def replay_file(settings: Settings, path: Path, *, template: str, who: str) -> WorkbookReplay:
+    """Replay one corrected workbook.
+
+    Args:
+        settings: Whose templates are used.
+        path: The workbook.
+        template: Name or .toml file; empty to go by the table of its rows.
+        who: Whose corrections they are; empty for the user of this process.
+    """
+    with _replayer(settings, template) as (replayer, name):
+        return replayer.replay(path, who=who or _user(), template=name)
+
+
+def replay_waiting(settings: Settings) -> Iterator[InboxOutcome]:
+    """Replay what waits in the inbox.
+
+    Raises:
+        ConfigurationError: No inbox is configured.
+    """
+    from datetime import UTC, datetime
+
+    from batch_assets.ingest.spreadsheet_inbox import find_corrected, replay_inbox
+
+    section = read_spreadsheet_settings(settings)
+    inbox = folder_of(settings, section.inbox)
+    if inbox is None:
+        raise ConfigurationError(
+            "no inbox is configured, expected a folder for corrected workbooks; set inbox in "
+            "[spreadsheets], or name a file"
+        )
+    files = find_corrected(inbox, now=datetime.now(UTC), settle_seconds=section.settle_seconds)
+    with _replayer(settings, "") as (replayer, _):
+        yield from replay_inbox(replayer, files)
+
+
+def discard(wanted: LetterFilter, *, reason: str, who: str) -> int:
+    """Answer open dead letters: they are not going to be loaded; returns how many.
+
+    Raises:
+        ConfigurationError: Nothing says which.
+    """
+    asked = {name: value for name, value in wanted.parameters().items() if name != "state"}
+    if not any(value is not None for value in asked.values()):
+        raise ConfigurationError(
+            "nothing says which dead letters are meant, expected numbers or a filter; name them, "
+            "or give --target"
+        )
+    with changing() as (conn, actor):
+        return discard_letters(conn, wanted, reason=reason, who=who or actor)
+
+
+def _user() -> str:
+    import psutil
+
+    return psutil.Process().username()

@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import documents, load, market, tables
+from benchmarks import documents, load, market, spreadsheets, tables
 
 
 def main() -> None:
@@ -11,6 +11,7 @@ def main() -> None:
     subcommands = parser.add_subparsers(required=True, metavar="WHAT")
     load.add_command(subcommands)
     market.add_command(subcommands)
+    spreadsheets.add_command(subcommands)
     tables.add_command(subcommands)
     documents.add_command(subcommands)
     arguments = parser.parse_args()

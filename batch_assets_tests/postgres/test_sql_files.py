@@ -18,7 +18,7 @@ def test_shipped_migrations_are_numbered_from_one() -> None:
     assert [migration.version for migration in migration_files()] == list(
         range(1, len(migration_files()) + 1)
     )
-    assert owned_schemas(migration_files()) == ("documents", "market", "ops", "staging")
+    assert owned_schemas(migration_files()) == ("devices", "documents", "market", "ops", "staging")
 
 
 def test_missing_number_is_refused(tmp_path: Path) -> None:

@@ -26,11 +26,11 @@ from batch_assets.loading.report import LoadReport, LoadState
 from batch_assets.loading.streams import Part, Stream, StreamOptions, open_stream
 from batch_assets.postgres.sql_files import read_query
 from batch_assets.sources.documents.landing_folder import open_folder
-from batch_assets.sources.documents.readers import processing_fingerprints
+from batch_assets.sources.documents.readers import processing_fingerprints, worker_modules
 from batch_assets.sources.documents.sources import DocumentSource
 
-# Modules that workers import before their first document.
-PRELOAD = ("batch_assets.sources.documents.parse",)
+# Modules that workers import before their first document; spare ones do so before they are needed.
+PRELOAD = worker_modules()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ def clean_text(text: str) -> tuple[str, int]:
         The cleaned text, without white space around it, and how many characters were refused.
     """
     text, refused = _REFUSED.subn("", text)
-    text = _ZERO_WIDTH.sub("", _INVISIBLE.sub("", text))
+    if not text.isascii():
+        text = _ZERO_WIDTH.sub("", _INVISIBLE.sub("", text))
     text = _TRAILING_BLANKS.sub("", _LINE_ENDS.sub("\n", text))
     return _MANY_BLANK_LINES.sub("\n\n\n", text).strip(), refused
 

@@ -23,8 +23,11 @@ from batch_assets.sources.documents.parsed import Draft, Segment, SegmentKind
 _ABSURD_COUNT = re.compile(rb"/Count\s+(\d{10,})")
 _MAX_PDF_INTEGER = 2**31 - 1
 # PDFium writes U+FFFE for a hyphen at the end of a line and joins the lines. No word is longer
-# than the bounds, which keep the search linear.
-_LINE_HYPHEN = re.compile("(\\w{0,40})\ufffe[ \r\n]{0,4}(\\w{0,40})")
+# than the bounds, which keep the search linear. The part before it is looked for backwards: a
+# pattern that begins with it is tried at every character of the text.
+_LINE_HYPHEN = re.compile("\ufffe[ \r\n]{0,4}(\\w{0,40})")
+_WORD_BEFORE = re.compile(r"\w{0,40}\Z")
+_WORD_BEFORE_CHARACTERS = 40
 _WORD = re.compile(r"\w+(?:-\w+)*")
 # Drawn as text, but no keyboard and no query has them: ligatures, and the radicals that some
 # producers map in place of the Han characters they look like.
@@ -34,6 +37,7 @@ _RADICALS = str.maketrans(
     "母西见角贝车长门青韦页风飞食马骨鬼鱼鸟黄齐齿龙",
 )
 _KANGXI = re.compile("[\u2f00-\u2fd5]")
+_REPLACED_LETTERS = re.compile("[\u2e80-\u2fd5\ufb00-\ufb05]")
 _QUIET_ANNOTATIONS = (raw.FPDF_ANNOT_LINK, raw.FPDF_ANNOT_POPUP)
 _DATE = re.compile(r"D?:?(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:([+-])(\d\d)'?(\d\d)?)?")
 
@@ -150,9 +154,10 @@ def _page_text(page: pypdfium2.PdfPage, remarks: list[str]) -> tuple[str, bool]:
         text = str(textpage.get_text_range())
     finally:
         textpage.close()
-    # A remark whose drawing is on the page is part of its text already.
-    drawn = "".join(text.split())
-    text = "\n".join([text, *(r for r in remarks if "".join(r.split()) not in drawn)])
+    if remarks:
+        # A remark whose drawing is on the page is part of its text already.
+        drawn = "".join(text.split())
+        text = "\n".join([text, *(r for r in remarks if "".join(r.split()) not in drawn)])
     return text, not text.strip() and _has_image(page)
 
 
@@ -237,18 +242,31 @@ def _rejoined(segments: list[Segment]) -> list[Segment]:
         found = (_WORD.findall(segment.text.lower()) for segment in segments)
         words = frozenset(word for page in found for word in page)
 
-    def join(match: re.Match[str]) -> str:
-        left, right = match[1], match[2]
-        # The document itself tells a divided word from a compound: `man-cub` or `mancub`?
-        is_compound = f"{left}-{right}".lower() in words and f"{left}{right}".lower() not in words
-        return f"{left}-{right}" if is_compound or not right else left + right
-
     return [
-        Segment(s.kind, s.number, s.label, _plain_letters(_LINE_HYPHEN.sub(join, s.text)))
+        Segment(s.kind, s.number, s.label, _plain_letters(_without_line_hyphens(s.text, words)))
         for s in segments
     ]
 
 
+def _without_line_hyphens(text: str, words: frozenset[str]) -> str:
+    if "\ufffe" not in text:
+        return text
+    parts: list[str] = []
+    done = 0
+    for match in _LINE_HYPHEN.finditer(text):
+        first = max(done, match.start() - _WORD_BEFORE_CHARACTERS)
+        before = _WORD_BEFORE.search(text, first, match.start())
+        left, right = before[0] if before else "", match[1]
+        # The document itself tells a divided word from a compound: `man-cub` or `mancub`?
+        is_compound = f"{left}-{right}".lower() in words and f"{left}{right}".lower() not in words
+        parts += (text[done : match.start()], "-" if is_compound or not right else "", right)
+        done = match.end()
+    return "".join([*parts, text[done:]])
+
+
 def _plain_letters(text: str) -> str:
+    # Almost no page has any, and looking is ten times as cheap as replacing.
+    if text.isascii() or _REPLACED_LETTERS.search(text) is None:
+        return text
     text = text.translate(_LIGATURES).translate(_RADICALS)
     return _KANGXI.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from batch_assets.errors import ConfigurationError
 from batch_assets.settings import Settings
 
 
@@ -32,7 +33,13 @@ def build_document_definitions(
     parts = [dg.Definitions(jobs=[build_default_job(sources)])]
     for source in sources:
         job = build_ingest_job([source], f"{DEFAULT_JOB}_{source.name}", source.name)
-        schedules = [build_rescan_schedule(source, job, partitions)] if source.schedule else []
+        try:
+            schedules = [build_rescan_schedule(source, job, partitions)] if source.schedule else []
+        except dg.DagsterInvalidDefinitionError as error:
+            raise ConfigurationError(
+                f"{settings.config_file}: [documents.sources.{source.name}] schedule is "
+                f"{source.schedule!r}, expected five fields of cron such as '0 * * * *'; correct it"
+            ) from error
         parts.append(
             dg.Definitions(
                 assets=[build_documents(source, settings, partitions)],

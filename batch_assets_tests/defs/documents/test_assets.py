@@ -153,3 +153,18 @@ def test_file_called_done_without_its_document_fails_a_check_that_gates(landing:
     assert not result.success
     verdict = verdict_of(result, "every_file_has_ended")
     assert "1 called done without a document" in (verdict.description or "")
+
+
+def test_asking_for_one_of_the_two_assets_writes_and_reports_both(landing: Landing) -> None:
+    landing.drop("a.txt", "some text")
+    definitions = landing.definitions()
+
+    result = definitions.resolve_job_def("document_ingest").execute_in_process(
+        instance=landing.instance,
+        partition_key=DAY,
+        asset_selection=[dg.AssetKey(["documents", "inbox", "documents"])],
+    )
+
+    assert result.success
+    assert set(materializations(result)) == {("documents", DAY), ("chunks", DAY)}
+    assert {check.asset_key.path[-1] for check in evaluations(result)} == {"documents"}

@@ -10,6 +10,7 @@ from batch_assets.defs.documents.run_requests import (
     Tick,
     evaluate_requests,
 )
+from batch_assets.errors import ConfigurationError
 from batch_assets.ingest.documents_waiting import WaitingDay
 from batch_assets.sources.documents.landing import ScanReport
 from batch_assets_tests.defs.documents.landing import DAY, DAY_TOO, Landing
@@ -227,6 +228,13 @@ def test_schedule_looks_at_the_whole_folder_and_asks_for_its_days(landing: Landi
 
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
     assert [request.partition_key for request in requests] == [DAY, DAY_TOO]
+
+
+def test_schedule_that_is_no_cron_expression_is_named(landing: Landing) -> None:
+    landing.settings_lines["schedule"] = '"every hour"'
+
+    with pytest.raises(ConfigurationError, match=r"documents\.sources\.inbox\] schedule is 'every"):
+        landing.definitions()
 
 
 def test_no_source_means_no_definitions_and_no_imports(landing: Landing) -> None:

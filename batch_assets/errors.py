@@ -7,6 +7,7 @@
     │   ├── EmbeddedServerError       the private PostgreSQL did not start or stop
     │   ├── SourceUnavailable         a folder or vendor does not answer
     │   │   └── SourceRateLimited     a vendor wants us to wait, and may say how long
+    │   ├── InboxFull                 too much waits to be written; says when to come again
     │   ├── WebserverUnavailable      Dagster's webserver does not answer
     │   └── WorkersUnavailable        isolated processes cannot be started, or were stopped
     ├── LeaseError
@@ -71,6 +72,14 @@ class SourceUnavailable(InfrastructureError):
 
 class SourceRateLimited(SourceUnavailable):
     """A vendor wants us to wait."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class InboxFull(InfrastructureError):
+    """Too many accepted records wait to be written; nothing more was accepted."""
 
     def __init__(self, message: str, *, retry_after_seconds: float) -> None:
         super().__init__(message)

@@ -197,9 +197,19 @@ CREATE TABLE devices.files (
     reason text,
     first_seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     finished_at timestamp with time zone,
+    modified_ns bigint DEFAULT 0 NOT NULL,
     CONSTRAINT files_pkey PRIMARY KEY (file_id),
     CONSTRAINT files_content_is_loaded_once UNIQUE (path, sha256),
     CONSTRAINT files_state_is_known CHECK ((state = ANY (ARRAY['waiting'::text, 'done'::text, 'failed'::text])))
+);
+
+CREATE TABLE devices.inbox (
+    inbox_id bigint GENERATED ALWAYS AS IDENTITY,
+    bucket smallint NOT NULL,
+    body text NOT NULL,
+    received_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT inbox_pkey PRIMARY KEY (inbox_id),
+    CONSTRAINT inbox_bucket_is_known CHECK (((bucket >= 0) AND (bucket <= 255)))
 );
 
 CREATE TABLE devices.latest (
@@ -753,6 +763,7 @@ ALTER TABLE documents.texts ADD CONSTRAINT texts_document_fkey FOREIGN KEY (docu
 ALTER TABLE documents.upload_files ADD CONSTRAINT upload_files_batch_fkey FOREIGN KEY (batch_id) REFERENCES documents.uploads(batch_id) ON DELETE CASCADE;
 ALTER SEQUENCE ops.lease_tokens OWNED BY ops.leases.token;
 
+CREATE INDEX inbox_by_bucket ON devices.inbox USING btree (bucket, inbox_id);
 CREATE UNIQUE INDEX shard_map_version_is_one ON devices.shard_map_version USING btree ((true));
 CREATE INDEX chunks_by_words ON documents.chunks USING gin (search_vector);
 CREATE INDEX documents_by_content ON documents.documents USING btree (sha256);
@@ -1053,6 +1064,9 @@ COMMENT ON TABLE devices.daily_supplied IS 'What a device itself says of a day; 
 COMMENT ON TABLE devices.file_progress IS 'How far the buckets of a shard are, in a file that is not done; committed with the rows.';
 COMMENT ON COLUMN devices.file_progress.last_row IS 'Rows of these buckets up to this one are committed; the most over all versions counts.';
 COMMENT ON TABLE devices.files IS 'One row per content seen at a path of the landing folder.';
+COMMENT ON COLUMN devices.files.modified_ns IS 'Time of change when the content was hashed.';
+COMMENT ON TABLE devices.inbox IS 'Records that were accepted and not yet written; a row goes in the transaction that writes it.';
+COMMENT ON COLUMN devices.inbox.body IS 'One JSON object as the client sent it; judged when it is written.';
 COMMENT ON TABLE devices.latest IS 'State of each device: its newest record, as it was last corrected.';
 COMMENT ON TABLE devices.records IS 'One row per device and moment; a record sent again with other values corrects it.';
 COMMENT ON COLUMN devices.records.steps IS 'Counted by the device since its midnight.';

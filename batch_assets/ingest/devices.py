@@ -8,7 +8,7 @@ so that a load that died, or whose shard map changed, is continued to the row.
 import queue
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ from pathlib import Path
 import psycopg
 
 from batch_assets.contracts.table import Scope, Window
-from batch_assets.errors import BatchAssetsError, ShardMapChanged, SourceChanged, UnreadableSource
+from batch_assets.errors import ShardMapChanged, SourceChanged, UnreadableSource
 from batch_assets.ingest.devices_files import (
     WaitingFile,
     fail_file,
@@ -27,6 +27,7 @@ from batch_assets.ingest.devices_files import (
     scan_device_folder,
 )
 from batch_assets.ingest.devices_parts import ShardPart, split_batch, write_part
+from batch_assets.ingest.devices_report import DeviceReport, Outcomes
 from batch_assets.ingest.devices_shards import StoredMap, read_shard_map
 from batch_assets.loading.leases import Connector
 from batch_assets.loading.ledger import Ledger
@@ -58,28 +59,6 @@ class DeviceOptions:
     stream: StreamOptions = field(default_factory=StreamOptions)
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceReport:
-    """What a load did.
-
-    Attributes:
-        ledgers: By shard, summed over the maps that were in force.
-        failed_shards: Why shards stopped; their rows wait for the next load, the others went on.
-        failed_files: Why files could not be read to their end, by path.
-        map_changes: How often rows were split anew because the map changed.
-    """
-
-    ledgers: Mapping[int, Ledger]
-    failed_shards: Mapping[int, BatchAssetsError | psycopg.Error]
-    failed_files: Mapping[str, str]
-    map_changes: int
-
-    @property
-    def ledger(self) -> Ledger:
-        """Rows of all shards by outcome."""
-        return sum(self.ledgers.values(), Ledger())
-
-
 def load_device_files(
     connect: Connector, root: Path, options: DeviceOptions | None = None
 ) -> DeviceReport:
@@ -100,8 +79,8 @@ def load_device_files(
         conn.commit()
         load = _Load(connect, conn, root, options)
         while load.run_once():
-            load.map_changes += 1
-    return DeviceReport(load.ledgers, load.failed_shards, load.failed_files, load.map_changes)
+            pass
+    return load.outcomes.report()
 
 
 @dataclass(slots=True)
@@ -110,10 +89,7 @@ class _Load:
     conn: psycopg.Connection
     root: Path
     options: DeviceOptions
-    ledgers: dict[int, Ledger] = field(default_factory=dict)
-    failed_shards: dict[int, BatchAssetsError | psycopg.Error] = field(default_factory=dict)
-    failed_files: dict[str, str] = field(default_factory=dict)
-    map_changes: int = 0
+    outcomes: Outcomes = field(default_factory=Outcomes)
 
     def run_once(self) -> bool:
         """Load what waits by the map in force; true where that map has changed meanwhile."""
@@ -133,22 +109,9 @@ class _Load:
             finally:
                 for writer in writers.values():
                     writer.give(None)
-        return self._collect(ends, writers)
-
-    def _collect(
-        self, ends: Mapping[int, "Future[None]"], writers: Mapping[int, "_ShardWriter"]
-    ) -> bool:
-        is_changed = False
-        for shard, end in ends.items():
-            self.ledgers[shard] = self.ledgers.get(shard, Ledger()) + writers[shard].ledger
-            error = end.exception()
-            if isinstance(error, ShardMapChanged):
-                is_changed = True
-            elif isinstance(error, BatchAssetsError | psycopg.Error):
-                self.failed_shards[shard] = error
-            elif error is not None:
-                raise error
-        return is_changed and not self.failed_shards
+        return self.outcomes.add(
+            {shard: (writers[shard].ledger, end.exception()) for shard, end in ends.items()}
+        )
 
     def _read_files(
         self,
@@ -165,7 +128,7 @@ class _Load:
             try:
                 self._read_file(file, stored, writers)
             except (UnreadableSource, SourceChanged) as error:
-                self.failed_files[file.path] = str(error)
+                self.outcomes.failed_files[file.path] = str(error)
                 fail_file(self.conn, file.file_id, error)
                 self.conn.commit()
 

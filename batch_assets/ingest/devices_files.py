@@ -13,6 +13,12 @@ from batch_assets.postgres.sql_files import read_query
 from batch_assets.sources.devices.files import is_device_file
 from batch_assets.sources.devices.shards import BUCKETS
 
+# One that had changed while it was read is looked at again, whatever it looks like.
+_KNOWN = (
+    "SELECT path, size_bytes, modified_ns FROM devices.files "
+    "WHERE state <> 'failed' OR reason NOT LIKE 'SourceChanged:%'"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class WaitingFile:
@@ -47,19 +53,18 @@ def scan_device_folder(conn: psycopg.Connection, root: Path, settled_before: dat
             f"{root} is not a folder that can be read; expected the landing folder of [devices]; "
             "make it, or mount it, and run again"
         )
+    known = set(conn.execute(_KNOWN).fetchall())
     found = 0
     for path in sorted(root.rglob("*")):
-        if path.is_symlink() or not path.is_file() or not is_device_file(path):
-            continue
         # A name with a dot in front is how copying programs name what is not complete.
-        if path.name.startswith(".") or path.stat().st_mtime >= settled_before.timestamp():
+        if path.name.startswith(".") or path.is_symlink() or not is_device_file(path):
             continue
-        found += conn.execute(
-            "INSERT INTO devices.files AS f (path, sha256, size_bytes) VALUES (%s, %s, %s) "
-            "ON CONFLICT (path, sha256) DO UPDATE SET state = 'waiting', reason = NULL "
-            "WHERE f.state = 'failed' AND f.reason LIKE 'SourceChanged:%%'",
-            (path.relative_to(root).as_posix(), hash_file(path), path.stat().st_size),
-        ).rowcount
+        name, look = path.relative_to(root).as_posix(), path.stat()
+        if not path.is_file() or look.st_mtime >= settled_before.timestamp():
+            continue
+        if (name, look.st_size, look.st_mtime_ns) not in known:
+            values = (name, hash_file(path), look.st_size, look.st_mtime_ns)
+            found += conn.execute(read_query("note_device_file"), values).rowcount
     return found
 
 

@@ -109,16 +109,25 @@ def write_part(conn: psycopg.Connection, load_id: int, part: ShardPart, stored: 
         ShardMapChanged: It was split by a map that is no longer in force.
     """
     require_map_version(conn, stored.version)
-    stage_device_tables(conn)
-    ledger = Ledger(read=len(part.rejected), rejected=len(part.rejected))
-    for kind, rows in part.rows.items():
-        if kind is RecordKind.RECORDS:
-            ledger += write_device_records(conn, load_id, rows)
-        else:
-            target = table_identifier(CONTRACTS[kind].target)
-            ledger += write_device_periods(conn, load_id, target, rows)
+    ledger = write_rows(conn, load_id, part.rows)
+    ledger += Ledger(read=len(part.rejected), rejected=len(part.rejected))
     _record_progress(conn, part, stored, shard)
     return Part(ledger, part.rejected, position={"file": part.path, "row": part.last_row})
+
+
+def write_rows(
+    conn: psycopg.Connection, load_id: int, rows: Mapping[RecordKind, pa.RecordBatch]
+) -> Ledger:
+    """Write rows of all kinds in the caller's transaction; returns the server's counts."""
+    stage_device_tables(conn)
+    ledger = Ledger()
+    for kind, batch in rows.items():
+        if kind is RecordKind.RECORDS:
+            ledger += write_device_records(conn, load_id, batch)
+        else:
+            target = table_identifier(CONTRACTS[kind].target)
+            ledger += write_device_periods(conn, load_id, target, batch)
+    return ledger
 
 
 def _record_progress(

@@ -12,7 +12,9 @@ from pathlib import Path
 import psycopg
 
 from batch_assets.execution import failpoints
-from batch_assets.ingest.devices import DeviceOptions, DeviceReport, load_device_files
+from batch_assets.ingest.devices import DeviceOptions, load_device_files
+from batch_assets.ingest.devices_inbox import drain_inbox
+from batch_assets.ingest.devices_report import DeviceReport
 from batch_assets.loading.streams import StreamOptions
 from batch_assets_tests.loading.synthetic import connector
 
@@ -27,6 +29,7 @@ class Plan:
 
     url: str
     root: str
+    """Empty for the inbox."""
     failpoints: str = ""
     batch_rows: int = 100
     shards: int = 4
@@ -35,7 +38,16 @@ class Plan:
 
 def run(plan: Plan) -> DeviceReport:
     """Load everything that waits, in this process."""
-    options = DeviceOptions(
+    return load_device_files(connector(plan.url), Path(plan.root), _options(plan))
+
+
+def drain(plan: Plan) -> DeviceReport:
+    """Write everything that is in the inbox, in this process."""
+    return drain_inbox(connector(plan.url), _options(plan))
+
+
+def _options(plan: Plan) -> DeviceOptions:
+    return DeviceOptions(
         shards=plan.shards,
         batch_rows=plan.batch_rows,
         settle_seconds=0,
@@ -43,7 +55,6 @@ def run(plan: Plan) -> DeviceReport:
             lease_seconds=1.0, lease_wait_seconds=plan.lease_wait_seconds, first_wait_seconds=0.01
         ),
     )
-    return load_device_files(connector(plan.url), Path(plan.root), options)
 
 
 def start(plan: Plan) -> "subprocess.Popen[bytes]":
@@ -60,21 +71,16 @@ def make_rows(count: int, devices: int = 40, seed: int = 1) -> list[Row]:
     ]
 
 
+def body_of(device: str, minutes: int, rate: int) -> dict[str, object]:
+    """A row as a client posts it."""
+    measured_at = (MIDNIGHT + timedelta(minutes=minutes)).isoformat()
+    return {"device_sn": device, "main_data": {"measured_at": measured_at, "heart_rate": rate}}
+
+
 def drop(root: Path, name: str, rows: Sequence[Row]) -> None:
     """Write a file of rows."""
     root.mkdir(exist_ok=True)
-    lines = (
-        json.dumps(
-            {
-                "device_sn": device,
-                "main_data": {
-                    "measured_at": (MIDNIGHT + timedelta(minutes=minutes)).isoformat(),
-                    "heart_rate": rate,
-                },
-            }
-        )
-        for device, minutes, rate in rows
-    )
+    lines = (json.dumps(body_of(*row)) for row in rows)
     (root / name).write_text("".join(f"{line}\n" for line in lines))
 
 
@@ -99,4 +105,4 @@ def ask(url: str, query: str) -> list[tuple[object, ...]]:
 if __name__ == "__main__":
     chosen = Plan(**json.loads(sys.argv[1]))
     failpoints.arm(chosen.failpoints)
-    run(chosen)
+    (run if chosen.root else drain)(chosen)

@@ -3,12 +3,14 @@
 import signal
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from batch_assets.errors import LeaseHeld
+from batch_assets.ingest.devices_files import scan_device_folder
 from batch_assets.ingest.devices_shards import change_shard_count
 from batch_assets.loading.ledger import Ledger
 from batch_assets_tests.ingest.devices_landing import (
@@ -91,6 +93,38 @@ def test_file_that_cannot_be_read_does_not_stop_the_others(postgres: str, root: 
         ("c.ndjson", "done"),
     ]
     assert stored(postgres) == last_of(rows)
+
+
+def test_file_that_was_replaced_is_another_file(postgres: str, root: Path) -> None:
+    drop(root, "a.ndjson", [("SN1", 1, 60)])
+    run(Plan(postgres, str(root)))
+    drop(root, "a.ndjson", [("SN1", 1, 60), ("SN1", 2, 61)])
+
+    report = run(Plan(postgres, str(root)))
+
+    assert (report.ledger.read, report.ledger.inserted, report.ledger.unchanged) == (2, 1, 1)
+    assert ask(postgres, "SELECT path, state FROM devices.files") == [("a.ndjson", "done")] * 2
+
+
+def test_file_that_is_gone_waits_for_its_content(postgres: str, root: Path) -> None:
+    drop(root, "a.ndjson", [("SN1", 1, 60)])
+    with psycopg.connect(postgres) as conn:
+        scan_device_folder(conn, root, datetime.now(UTC) + timedelta(hours=1))
+    away = (root / "a.ndjson").rename(root / "away")
+
+    assert list(run(Plan(postgres, str(root))).failed_files) == ["a.ndjson"]
+    assert ask(postgres, "SELECT state FROM devices.files") == [("failed",)]
+
+    away.rename(root / "a.ndjson")
+
+    assert run(Plan(postgres, str(root))).ledger.inserted == 1
+    assert ask(postgres, "SELECT state, reason FROM devices.files") == [("done", None)]
+
+
+def test_file_that_may_still_grow_is_left_alone(postgres: str, root: Path) -> None:
+    drop(root, "a.ndjson", [("SN1", 1, 60)])
+    with psycopg.connect(postgres) as conn:
+        assert scan_device_folder(conn, root, datetime.now(UTC) - timedelta(minutes=1)) == 0
 
 
 def test_empty_file_is_done(postgres: str, root: Path) -> None:

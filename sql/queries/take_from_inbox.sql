@@ -1,0 +1,13 @@
+-- The oldest rows of a shard, in the order in which they were accepted; gone with its commit.
+WITH taken AS (
+    DELETE FROM devices.inbox
+    WHERE inbox_id IN (
+        SELECT inbox_id
+        FROM devices.inbox
+        WHERE bucket = ANY (%(buckets)s)
+        ORDER BY inbox_id
+        LIMIT %(limit_rows)s
+    )
+    RETURNING inbox_id, body
+)
+SELECT inbox_id, body FROM taken ORDER BY inbox_id

@@ -282,3 +282,15 @@ def test_file_that_takes_too_long_to_read_says_so(load: Load, tmp_path: Path) ->
 
     assert report.load.state is LoadState.FAILED
     assert "took longer than 0.05 s to read; split it" in report.message
+
+
+def test_small_files_are_read_several_at_once(
+    load: Load, tmp_path: Path, workers: IsolatedWorkers
+) -> None:
+    files = [write_book(tmp_path / f"f{n:02}.xlsx", order(n)) for n in range(1, 21)]
+    done = workers.statistics().done
+
+    reports = load(*files)
+
+    assert {report.load.state for report in reports} == {LoadState.SUCCESS}
+    assert workers.statistics().done - done == 3

@@ -119,6 +119,11 @@ def read_to_spool(request: ReadRequest) -> ReadResult:
         )
 
 
+def read_several(requests: Sequence[ReadRequest]) -> tuple[ReadResult, ...]:
+    """Read files one after the other, each into its own spool."""
+    return tuple(read_to_spool(request) for request in requests)
+
+
 class _WithoutPandas(MetaPathFinder):
     """Finds everything but pandas."""
 

@@ -13,6 +13,7 @@ from batch_assets.defs.common.resources import ClockResource, PostgresCopyResour
 from batch_assets.defs.documents.definitions import build_document_definitions
 from batch_assets.defs.market.definitions import build_market_definitions
 from batch_assets.defs.operations.definitions import build_operations_definitions
+from batch_assets.defs.spreadsheets.definitions import build_spreadsheet_definitions
 from batch_assets.defs.tables.definitions import build_tables_definitions
 from batch_assets.execution import failpoints
 from batch_assets.settings import Settings, load_settings
@@ -36,6 +37,7 @@ def build_definitions(
     return dg.Definitions.merge(
         build_market_definitions(settings, partitions),
         build_document_definitions(settings, partitions),
+        build_spreadsheet_definitions(settings, partitions),
         build_tables_definitions(settings, partitions),
         build_operations_definitions(),
         dg.Definitions(

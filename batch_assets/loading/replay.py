@@ -75,6 +75,7 @@ class ReplayReport:
     """
 
     load_id: int
+    target: str
     window: Window
     ledger: Ledger
     fixed: int = 0
@@ -189,12 +190,24 @@ class _Replay:
         counts = {"fixed": fixed, "dropped": len(dropped), "still_wrong": len(refused)}
         if not fixed and not dropped:
             self._close(LoadState.SKIPPED, Ledger(), reason="nothing_corrected", metrics=counts)
-            return ReplayReport(former.load_id, self.request.window, ledger, refused=len(refused))
+            return ReplayReport(
+                former.load_id,
+                self.context.contract.target,
+                self.request.window,
+                ledger,
+                refused=len(refused),
+            )
         metrics = {"replay": {**counts, "of_load": former.load_id, "who": self.request.who}}
         self._close(LoadState.SUCCESS, ledger, published=published, metrics=metrics)
         self._remember(former, published)
         return ReplayReport(
-            self.load_id, self.request.window, ledger, fixed, len(dropped), len(refused)
+            self.load_id,
+            self.context.contract.target,
+            self.request.window,
+            ledger,
+            fixed,
+            len(dropped),
+            len(refused),
         )
 
     def _former(self) -> _Former:

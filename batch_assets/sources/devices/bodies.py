@@ -6,7 +6,7 @@ fields of one of them beside `device_sn`. What the contract has no column for is
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -20,16 +20,20 @@ from batch_assets.sources.devices.parse import (
     RecordKind,
     type_rows,
 )
+from batch_assets.sources.devices.plain_bodies import PART_OF_KIND, read_plain
 from batch_assets.sources.devices.typed import column_of
 
-_PARTS = {
-    "main_data": RecordKind.RECORDS,
-    "daily_data": RecordKind.DAILY,
-    "weekly_data": RecordKind.WEEKLY,
-}
-_PART_NAMES = {kind: name for name, kind in _PARTS.items()}
+_PARTS = {name: kind for kind, name in PART_OF_KIND.items()}
 _BESIDE = ("redis_data", "config_info", "enable_alerts")
 _METRIC_OF = {name: m.column for m in METRICS for name in (m.column, *m.names)}
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")
+
+
+# Made once: json.loads makes a decoder for each line as soon as it is told about constants.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ class _Columns:
         self.moments.append(moment)
         self.extras.append(_as_json(extra) if extra else None)
         # Of a body with several kinds of data, each kind is a dead letter of its own.
-        sent = body if fields is body else {"device_sn": device, _PART_NAMES[self.kind]: fields}
+        sent = body if fields is body else {"device_sn": device, PART_OF_KIND[self.kind]: fields}
         self.bodies.append(sent)
 
     def raw(self) -> RawRows:
@@ -117,7 +121,7 @@ def _as_json(extra: Mapping[str, object]) -> str:
 
 
 def read_bodies(
-    lines: Iterable[tuple[int, str | bytes]], last_row: int, file: str, zone: str
+    lines: Sequence[tuple[int, str | bytes]], last_row: int, file: str, zone: str
 ) -> DeviceBatch:
     """Type bodies.
 
@@ -125,6 +129,22 @@ def read_bodies(
         lines: Row number and JSON text of each.
         zone: Of times that name none.
     """
+    raw, rejected = read_plain(lines), list[RejectedRow]()
+    read = sum(len(rows.row_number) for rows in raw or ())
+    if raw is None:
+        raw, rejected, read = _read_carefully(lines, file)
+    typed = {rows.kind: type_rows(rows, file, zone) for rows in raw}
+    return DeviceBatch(
+        last_row,
+        read,
+        {kind: rows.rows for kind, rows in typed.items()},
+        (*rejected, *(row for rows in typed.values() for row in rows.rejected)),
+    )
+
+
+def _read_carefully(
+    lines: Sequence[tuple[int, str | bytes]], file: str
+) -> tuple[list[RawRows], list[RejectedRow], int]:
     columns = {kind: _Columns(kind) for kind in RecordKind}
     rejected: list[RejectedRow] = []
     read = 0
@@ -138,33 +158,19 @@ def read_bodies(
         device = next((body[name] for name in DEVICE_NAMES if name in body), None)
         for kind, fields in parts:
             columns[kind].add(number, device, fields, body)
-    typed = {
-        kind: type_rows(values.raw(), file, zone)
-        for kind, values in columns.items()
-        if values.numbers
-    }
-    return DeviceBatch(
-        last_row,
-        read,
-        {kind: rows.rows for kind, rows in typed.items()},
-        (*rejected, *(row for rows in typed.values() for row in rows.rejected)),
-    )
+    return [values.raw() for values in columns.values() if values.numbers], rejected, read
 
 
 def _parse(line: str | bytes) -> Mapping[str, object] | None:
     try:
         text = line.decode("utf-8") if isinstance(line, bytes) else line
-        body = json.loads(text, parse_constant=_refuse_constant)
+        body = _DECODER.decode(text)
         if "\\u" in text:
             # Half of a pair of escapes is no character: nothing could store it.
             json.dumps(body, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _parts_of(body: Mapping[str, object]) -> list[tuple[RecordKind, Mapping[str, object]]]:

@@ -32,6 +32,7 @@ from benchmarks.documents_pool import (
     DEADLINE_SECONDS,
     POISON_LIMITS,
     POISON_TASK,
+    REFUSED_KINDS,
     PoolMeter,
     PoolRun,
     run_pool,
@@ -46,9 +47,10 @@ _PRELOAD = (*PRELOAD, "benchmarks.documents_poison")
 _BOMB_BYTES = 64 * 1024 * 1024
 _POISON_RATIO = 0.05
 
-# Pages that a peer gets. pypdf reads every document; markitdown would take minutes for that, and
-# gets those with most words: pages without text say little.
-_PEER_PAGES = {"pypdf": 10_000, "markitdown": 80}
+# A peer has read a file if it found so much of its words; markitdown gives a few bytes of some
+# documents instead of an error, and is done with them in no time.
+_READ_RATIO = 0.5
+_PEERS = ("pypdf", "markitdown")
 # Ours reads the peer's files so many times, because processor time comes in steps of 10 ms.
 _TURNS = 5
 
@@ -64,7 +66,7 @@ class Scale:
 
 
 SCALES = {
-    "small": Scale(copies=3, poison_documents=400, tiny_files=1_500, repetitions=5),
+    "small": Scale(copies=2, poison_documents=300, tiny_files=1_500, repetitions=5),
     "full": Scale(copies=10, poison_documents=2_000, tiny_files=10_000, repetitions=5),
 }
 
@@ -88,6 +90,7 @@ class DocumentsBenchmark:
     copies: list[CorpusFile] = field(default_factory=list)
     clean: list[Path] = field(default_factory=list)
     poisoned: list[Path] = field(default_factory=list)
+    refused: list[Path] = field(default_factory=list)
     samples: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def prepare(self) -> None:
@@ -98,15 +101,16 @@ class DocumentsBenchmark:
         self.clean = [file.path for file in clean] * times
         self.clean = self.clean[: self.scale.poison_documents]
         count = round(self.scale.poison_documents * _POISON_RATIO)
-        poison = write_poison(self.folder / "poison", count, _bomb())
-        self.poisoned = list(self.clean)
-        step = len(self.clean) // count
-        for number, path in enumerate(poison):
-            self.poisoned[number * step + step // 2] = path
+        self.poisoned = _among(self.clean, write_poison(self.folder / "poison", count, _bomb()))
+        harmless = write_poison(self.folder / "refused", count, _bomb(), kinds=REFUSED_KINDS)
+        self.refused = _among(self.clean, harmless)
         for name, peer in self.peers.items():
-            chosen = _wordy_pdfs(self.corpus.pdfs, _PEER_PAGES[name])
-            read = set(peer.read([file.path for file in chosen]).read)
-            self.peer_files[name] = [file for file in chosen if file.path in read]
+            words = peer.read([file.path for file in self.corpus.pdfs]).words
+            self.peer_files[name] = [
+                file
+                for file in self.corpus.pdfs
+                if words.get(file.path, -1) >= file.tokens * _READ_RATIO
+            ]
         run_pool(self.workers, [file.path for file in self.corpus.pdfs])
 
     def repeat(self) -> None:
@@ -153,6 +157,8 @@ class DocumentsBenchmark:
     def _poison(self) -> None:
         clean = run_pool(self.workers, self.clean, function=POISON_TASK, limits=POISON_LIMITS)
         dirty = run_pool(self.workers, self.poisoned, function=POISON_TASK, limits=POISON_LIMITS)
+        refused = run_pool(self.workers, self.refused, function=POISON_TASK, limits=POISON_LIMITS)
+        self._add("refused_seconds", refused.seconds)
         if sum(dirty.outcomes.values()) != len(self.poisoned):
             raise RuntimeError(f"{dict(dirty.outcomes)}, expected {len(self.poisoned)} outcomes")
         if set(clean.outcomes) != {"ok"}:
@@ -193,6 +199,7 @@ class DocumentsBenchmark:
                 "parse_only_beside_markitdown_seconds",
             ),
             "poison_ratio": ("clean_seconds", "poisoned_seconds"),
+            "poison_ratio_where_no_worker_dies": ("clean_seconds", "refused_seconds"),
         }
         for name, (slow, fast) in pairs.items():
             if slow in self.samples:
@@ -258,7 +265,7 @@ def run_documents(
         admin = stack.enter_context(closing(server.administer()))
         peers = {
             name: peer
-            for name in _PEER_PAGES
+            for name in _PEERS
             if (peer := stack.enter_context(open_peer(name, peers_folder.resolve()))) is not None
         }
         workers = stack.enter_context(
@@ -285,13 +292,12 @@ def run_documents(
     }
 
 
-def _wordy_pdfs(files: Sequence[CorpusFile], pages: int) -> list[CorpusFile]:
-    """Documents with most words first, as long as their pages fit."""
-    chosen: list[CorpusFile] = []
-    for file in sorted(files, key=lambda file: (-file.tokens, file.path.name)):
-        if sum(other.pages for other in chosen) + file.pages <= pages:
-            chosen.append(file)
-    return chosen
+def _among(clean: Sequence[Path], poison: Sequence[Path]) -> list[Path]:
+    """The clean batch with poison evenly in the place of some."""
+    mixed, step = list(clean), len(clean) // len(poison)
+    for number, path in enumerate(poison):
+        mixed[number * step + step // 2] = path
+    return mixed
 
 
 def _bomb() -> bytes:

@@ -1,7 +1,7 @@
 """Run by a peer's own Python: reads lists of files, a line of JSON each, and answers one a line.
 
 Imports nothing but the peer and the standard library. An answer tells the processor seconds of
-the list and which files could be read.
+the list and how many words were found in each file that could be read.
 """
 
 import json
@@ -40,17 +40,16 @@ def main():
     version, read = {"pypdf": _pypdf_reader, "markitdown": _markitdown_reader}[sys.argv[1]]()
     print(json.dumps({"version": version}), file=answers, flush=True)
     for line in sys.stdin:
-        done, before, started = [], os.times(), time.perf_counter()
+        words, before, started = {}, os.times(), time.perf_counter()
         for path in json.loads(line):
             try:
-                read(path)
+                words[path] = len(read(path).split())
             except Exception:  # noqa: BLE001 - whatever the peer cannot read
                 continue
-            done.append(path)
         after = os.times()
         cpu = after.user - before.user + after.system - before.system
         seconds = time.perf_counter() - started
-        answer = {"cpu_seconds": cpu, "seconds": seconds, "read": done}
+        answer = {"cpu_seconds": cpu, "seconds": seconds, "words": words}
         print(json.dumps(answer), file=answers, flush=True)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _CHILD = Path(__file__).with_name("documents_peer_child.py")
 _REQUIREMENTS = {"pypdf": "pypdf", "markitdown": "markitdown[pdf]"}
@@ -16,11 +17,11 @@ _INSTALL_SECONDS = 600
 
 @dataclass(frozen=True, slots=True)
 class PeerRun:
-    """What one list of files took a peer, and those it could read."""
+    """What one list of files took a peer, and the number of words in those it could read."""
 
     cpu_seconds: float
     seconds: float
-    read: tuple[Path, ...]
+    words: dict[Path, int]
 
 
 @dataclass(slots=True)
@@ -34,8 +35,8 @@ class Peer:
     def read(self, files: Sequence[Path]) -> PeerRun:
         """Read files one after another."""
         answer = _ask(self.process, json.dumps([str(path) for path in files]))
-        read = tuple(Path(path) for path in answer["read"])
-        return PeerRun(float(answer["cpu_seconds"]), float(answer["seconds"]), read)
+        words = {Path(path): int(number) for path, number in answer["words"].items()}
+        return PeerRun(float(answer["cpu_seconds"]), float(answer["seconds"]), words)
 
 
 @contextmanager
@@ -79,10 +80,10 @@ def _install(python: Path, name: str) -> bool:
     return done.returncode == 0
 
 
-def _ask(process: "subprocess.Popen[str]", line: str) -> dict[str, object]:
+def _ask(process: "subprocess.Popen[str]", line: str) -> dict[str, Any]:
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(line + "\n")
     process.stdin.flush()
-    answer: dict[str, object] = json.loads(process.stdout.readline())
+    answer: dict[str, Any] = json.loads(process.stdout.readline())
     return answer

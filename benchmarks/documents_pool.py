@@ -25,10 +25,11 @@ MIBIBYTE = 1024 * 1024
 LIMITS = TaskLimits(timeout_seconds=60, memory_bytes=1024 * MIBIBYTE)
 
 # Of the batch with poison; hanging files cost their deadline, which is subtracted.
-DEADLINE_SECONDS = 3.0
+DEADLINE_SECONDS = 2.0
 POISON_LIMITS = TaskLimits(DEADLINE_SECONDS, 256 * MIBIBYTE)
 POISON_TASK = "benchmarks.documents_poison:parse_or_die"
-_POISON = ("crash", "hang", "memory", "corrupt", "bomb")
+REFUSED_KINDS = ("memory", "corrupt", "bomb")
+POISON_KINDS = ("crash", "hang", *REFUSED_KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +77,14 @@ def _is_ours(process: psutil.Process) -> bool:
     return any(word.startswith("batch_assets.execution.") for word in words)
 
 
-def write_poison(folder: Path, count: int, bomb: bytes) -> list[Path]:
+def write_poison(
+    folder: Path, count: int, bomb: bytes, *, kinds: Sequence[str] = POISON_KINDS
+) -> list[Path]:
     """As many poisonous files, of each kind in turn."""
     folder.mkdir(parents=True)
     paths = []
     for number in range(count):
-        kind = _POISON[number % len(_POISON)]
+        kind = kinds[number % len(kinds)]
         path = folder / f"{kind}-{number}.{'docx' if kind == 'bomb' else 'pdf'}"
         path.write_bytes(bomb if kind == "bomb" else b"%PDF-1.7 and no more")
         paths.append(path)

@@ -8,6 +8,7 @@ import ctypes
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -237,10 +238,10 @@ def _moment(text: str) -> datetime | None:
 
 def _rejoined(segments: list[Segment]) -> list[Segment]:
     """Words whole again: hyphens of line ends resolved, ligatures and radicals replaced."""
-    words: frozenset[str] = frozenset()
+    words: set[str] = set()
     if any("\ufffe" in segment.text for segment in segments):
-        found = (_WORD.findall(segment.text.lower()) for segment in segments)
-        words = frozenset(word for page in found for word in page)
+        for segment in segments:
+            words.update(_WORD.findall(segment.text.lower()))
 
     return [
         Segment(s.kind, s.number, s.label, _plain_letters(_without_line_hyphens(s.text, words)))
@@ -248,7 +249,7 @@ def _rejoined(segments: list[Segment]) -> list[Segment]:
     ]
 
 
-def _without_line_hyphens(text: str, words: frozenset[str]) -> str:
+def _without_line_hyphens(text: str, words: AbstractSet[str]) -> str:
     if "\ufffe" not in text:
         return text
     parts: list[str] = []

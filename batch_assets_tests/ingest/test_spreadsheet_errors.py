@@ -1,12 +1,22 @@
 """The workbook that a load with rejected rows leaves."""
 
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
 import openpyxl
 import pytest
 
+from batch_assets.contracts.batch import SourceCell, Violation
+from batch_assets.contracts.dead_letter import DeadLetter
 from batch_assets.execution.isolation import IsolatedWorkers
+from batch_assets.sources.spreadsheets.correctable import CorrectableRow
+from batch_assets.sources.spreadsheets.error_workbook import (
+    COMMENTED_ROWS,
+    ErrorSummary,
+    write_error_workbook,
+)
+from batch_assets.sources.spreadsheets.template import build_template
 from batch_assets_tests.ingest.spreadsheet_loop import Loop, order, write_book
 
 
@@ -95,3 +105,30 @@ def test_rows_that_share_a_key_are_shown_by_the_names_of_the_file(
     shown = [dict(zip(header, row, strict=True)) for row in rows]
     assert [(row["Order no"], row["Amount"]) for row in shown] == [("1", "10.00"), ("1", "11.00")]
     assert "stands there twice" in shown[0]["_reason"]
+
+
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
+    template = build_template("orders", {"table": "a.b", "key": "a", "columns": {"a": "integer"}})
+    layout = (SourceCell("a", "text", "a", None, 0),)
+    violations = (Violation("unparsable_number", "a", "x", "a number", "hint", "A2"),)
+
+    def rows(count: int) -> Iterator[CorrectableRow]:
+        for number in range(count):
+            values = {"a": f"value {number}"}
+            letter = DeadLetter(
+                number, "a.b", "", "w", 1, 1, "open", "f", "s", number, "r", violations, values
+            )
+            yield CorrectableRow(letter, layout, values, values)
+
+    def peak_bytes(count: int) -> int:
+        tracemalloc.start()
+        summary = ErrorSummary((), {}, {}, ())
+        write_error_workbook(tmp_path / "errors.xlsx", summary, template, ["a"], rows(count))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    few = peak_bytes(COMMENTED_ROWS)
+    many = peak_bytes(5 * COMMENTED_ROWS)
+
+    assert many - few < 1_000_000

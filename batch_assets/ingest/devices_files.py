@@ -1,6 +1,7 @@
 """The landing folder of device records: which files are there, which are left, how far they are."""
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,10 +9,12 @@ from pathlib import Path
 
 import psycopg
 
-from batch_assets.errors import BatchAssetsError, SourceUnavailable
+from batch_assets.errors import BatchAssetsError, SourceUnavailable, UnreadableSource
 from batch_assets.postgres.sql_files import read_query
 from batch_assets.sources.devices.files import is_device_file
 from batch_assets.sources.devices.shards import BUCKETS
+
+logger = logging.getLogger(__name__)
 
 # One that had changed while it was read is looked at again, whatever it looks like.
 _KNOWN = (
@@ -53,25 +56,50 @@ def scan_device_folder(conn: psycopg.Connection, root: Path, settled_before: dat
             f"{root} is not a folder that can be read; expected the landing folder of [devices]; "
             "make it, or mount it, and run again"
         )
-    known = set(conn.execute(_KNOWN).fetchall())
+    known: set[tuple[str, int, int]] = set(conn.execute(_KNOWN).fetchall())
     found = 0
     for path in sorted(root.rglob("*")):
         # A name with a dot in front is how copying programs name what is not complete.
         if path.name.startswith(".") or path.is_symlink() or not is_device_file(path):
             continue
-        name, look = path.relative_to(root).as_posix(), path.stat()
-        if not path.is_file() or look.st_mtime >= settled_before.timestamp():
-            continue
-        if (name, look.st_size, look.st_mtime_ns) not in known:
-            values = (name, hash_file(path), look.st_size, look.st_mtime_ns)
-            found += conn.execute(read_query("note_device_file"), values).rowcount
+        try:
+            found += _note(conn, root, path, settled_before, known)
+        except (OSError, UnicodeEncodeError, UnreadableSource) as error:
+            # Moved away meanwhile, not ours to read, or a name that is no text: the others count.
+            logger.warning("%r is left out of this scan: %s", path.name, error)
     return found
 
 
+def _note(
+    conn: psycopg.Connection,
+    root: Path,
+    path: Path,
+    settled_before: datetime,
+    known: set[tuple[str, int, int]],
+) -> int:
+    name, look = path.relative_to(root).as_posix(), path.stat()
+    is_growing = look.st_mtime >= settled_before.timestamp()
+    if is_growing or not path.is_file() or (name, look.st_size, look.st_mtime_ns) in known:
+        return 0
+    name.encode("utf-8")
+    values = (name, hash_file(path), look.st_size, look.st_mtime_ns)
+    return conn.execute(read_query("note_device_file"), values).rowcount
+
+
 def hash_file(path: Path) -> str:
-    """SHA-256 of the bytes of a file, hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """SHA-256 of the bytes of a file, hexadecimal.
+
+    Raises:
+        UnreadableSource: It cannot be opened or read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UnreadableSource(
+            f"{path.name}: cannot be read ({error.strerror}); let the loading user read it, and "
+            "put it into the folder again"
+        ) from error
 
 
 def list_waiting(conn: psycopg.Connection) -> list[WaitingFile]:

@@ -1,5 +1,6 @@
 """Landing files of devices in shards: every row once, each device in order, whatever happens."""
 
+import os
 import signal
 import threading
 import time
@@ -125,6 +126,16 @@ def test_file_that_may_still_grow_is_left_alone(postgres: str, root: Path) -> No
     drop(root, "a.ndjson", [("SN1", 1, 60)])
     with psycopg.connect(postgres) as conn:
         assert scan_device_folder(conn, root, datetime.now(UTC) - timedelta(minutes=1)) == 0
+
+
+def test_name_that_is_no_text_does_not_stop_the_others(
+    postgres: str, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    drop(root, "a.ndjson", [("SN1", 1, 60)])
+    (root / os.fsdecode(b"\xff.ndjson")).write_text("{}\n")
+
+    assert run(Plan(postgres, str(root))).ledger.inserted == 1
+    assert "xff.ndjson' is left out" in caplog.text or "udcff.ndjson' is left out" in caplog.text
 
 
 def test_empty_file_is_done(postgres: str, root: Path) -> None:

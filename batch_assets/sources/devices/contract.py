@@ -73,6 +73,16 @@ _IS_NAMED = RowRule(
     hint="fill device_sn",
 )
 
+# An index refuses a key of more than 2,704 bytes, and with it everything beside it.
+_LONGEST_NAME = 200
+_NAME_IS_SHORT = RowRule(
+    name="name_too_long",
+    columns=("device_sn",),
+    broken=lambda batch: pc.greater(pc.utf8_length(batch.column("device_sn")), _LONGEST_NAME),
+    expected=f"at most {_LONGEST_NAME} characters",
+    hint="send the serial number alone",
+)
+
 RECORDS = TableContract(
     target="devices.records",
     columns=pa.schema(
@@ -84,7 +94,7 @@ RECORDS = TableContract(
     ),
     key=("device_sn", "measured_at"),
     disposition=Disposition.MERGE,
-    rules=(_IS_NAMED, required("measured_at")),
+    rules=(_IS_NAMED, _NAME_IS_SHORT, required("measured_at")),
 )
 
 
@@ -100,7 +110,7 @@ def _period_contract(table: str, period: str) -> TableContract:
         ),
         key=("device_sn", period),
         disposition=Disposition.MERGE,
-        rules=(_IS_NAMED, required(period)),
+        rules=(_IS_NAMED, _NAME_IS_SHORT, required(period)),
     )
 
 

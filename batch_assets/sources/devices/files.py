@@ -234,8 +234,7 @@ def _flat_batch(
     rejected: list[RejectedRow],
 ) -> DeviceBatch:
     def original(index: int) -> Original:
-        row = table.slice(index, 1).to_pylist()[0]
-        return {key: None if value is None else str(value) for key, value in row.items()}
+        return {key: _text(table.column(key)[index]) for key in layout.keys}
 
     assert layout.device is not None  # noqa: S101 - _layout refuses such a file
     known = {layout.device, layout.moment, *layout.metrics.values()}
@@ -255,6 +254,16 @@ def _flat_batch(
         {layout.kind: typed.rows},
         (*rejected, *typed.rejected),
     )
+
+
+def _text(value: pa.Scalar) -> str | None:
+    if not value.is_valid:
+        return None
+    try:
+        return str(value.as_py())
+    except (OverflowError, ValueError):
+        # A moment that Python has no date for.
+        return str(value.cast(pa.string()))
 
 
 def _extra(table: pa.RecordBatch, keys: list[str]) -> pa.Array:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from batch_assets.contracts.batch import Original, RejectedRow, Violation
 from batch_assets.contracts.table import TableContract
-from batch_assets.contracts.validate import text_rules
+from batch_assets.contracts.validate import date_rules, text_rules
 from batch_assets.sources.devices.contract import DAILY, METRICS, RECORDS, WEEKLY
 from batch_assets.sources.devices.typed import (
     Refusals,
@@ -114,7 +114,7 @@ def _broken_rules(
     if unstorable.true_count:
         hint = "remove the character with code 0 from the source"
         found.append(Refusals("nul_character", "extra", unstorable, "text without NUL", hint))
-    for rule in (*text_rules(rows.schema), *contract.rules):
+    for rule in (*text_rules(rows.schema), *date_rules(rows.schema), *contract.rules):
         broken = pc.fill_null(rule.broken(rows), False)
         for refusal in earlier:
             # A value that could not be typed is not missing too.

@@ -15,6 +15,7 @@ from batch_assets.sources.devices.contract import Metric
 _NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?$"
 _MOMENT = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?\s?(Z|[+-]\d{2}(:?\d{2})?)?$"
 _ZONED = r"(Z|:\d{2}(\.\d+)?\s?[+-]\d{2}(:?\d{2})?)$"
+_EPOCH = r"^\d{9,13}(\.\d{1,6})?$"
 # Later than 5138 in seconds, earlier than 1973 in milliseconds.
 _FIRST_MILLISECONDS = 100_000_000_000
 _DAYS_PER_WEEK = 7
@@ -136,6 +137,10 @@ def type_moments(values: pa.Array, column: str, zone: str) -> tuple[pa.Array, li
         typed = pa.array(
             [_moment(one, zone) for one in text.to_pylist()], pa.timestamp("us", "UTC")
         )
+    is_epoch = pc.fill_null(pc.match_substring_regex(text, _EPOCH), False)
+    if is_epoch.true_count:
+        epochs, _ = _epochs(pc.if_else(is_epoch, text, nothing).cast(pa.float64()), column)
+        typed = pc.coalesce(typed, epochs)
     refused = pc.and_(pc.is_valid(text), pc.is_null(typed))
     return typed, _not_a_moment(refused, column)
 

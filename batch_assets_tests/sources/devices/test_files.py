@@ -149,6 +149,24 @@ def test_record_without_a_device_is_rejected(tmp_path: Path, device: str | None)
     assert rules(batch) == [(1, "missing_value", "device_sn")]
 
 
+def test_name_that_no_index_can_hold_is_rejected(tmp_path: Path) -> None:
+    body = {"device_sn": "手" * 201, "main_data": BODY["main_data"]}
+
+    (batch,) = read(ndjson(tmp_path / "a.ndjson", body))
+
+    assert rules(batch) == [(1, "name_too_long", "device_sn")]
+
+
+def test_time_that_no_calendar_can_show_is_rejected(tmp_path: Path) -> None:
+    micros = pa.array([-(2**62), 2**62, 0], pa.timestamp("us", "UTC"))
+    table = pa.table({"device_sn": ["A", "B", "C"], "measured_at": micros})
+    pq.write_table(table, tmp_path / "a.parquet")
+
+    (batch,) = read(tmp_path / "a.parquet")
+
+    assert rules(batch) == [(n, "date_out_of_range", "measured_at") for n in (1, 2)]
+
+
 def test_lines_that_are_no_bodies_are_dead_letters_with_their_line(tmp_path: Path) -> None:
     path = tmp_path / "a.ndjson"
     path.write_bytes(
@@ -211,6 +229,7 @@ def test_csv_line_with_too_many_fields_is_a_dead_letter(tmp_path: Path) -> None:
     ("seconds", "expected"),
     [
         (1738310400, datetime(2025, 1, 31, 8, 0, tzinfo=UTC)),
+        ("1738310400", datetime(2025, 1, 31, 8, 0, tzinfo=UTC)),
         (1738310400123, datetime(2025, 1, 31, 8, 0, 0, 123000, tzinfo=UTC)),
         ("2025-01-31T08:00Z", datetime(2025, 1, 31, 8, 0, tzinfo=UTC)),
         ("2025-01-31 08:00:00.5+0530", datetime(2025, 1, 31, 2, 30, 0, 500000, tzinfo=UTC)),

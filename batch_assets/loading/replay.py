@@ -15,7 +15,7 @@ from psycopg import sql
 
 from batch_assets.contracts.batch import Violation
 from batch_assets.contracts.table import Disposition, Scope, TableContract, Window
-from batch_assets.errors import BatchAssetsError, LeaseHeld, LeaseLost, StaleAnswer
+from batch_assets.errors import BatchAssetsError, LeaseHeld, LeaseLost, LedgerImbalance, StaleAnswer
 from batch_assets.loading.copy import copy_batches
 from batch_assets.loading.duplicates import sort_by_key
 from batch_assets.loading.failures import as_refusal
@@ -187,6 +187,12 @@ class _Replay:
         self._write(answers)
         ledger = _ledger_of(former, published.ledger, fixed, len(dropped))
         ledger.check(self.context.resource(self.request.window))
+        if ledger.rejected < 0:
+            raise LedgerImbalance(
+                f"load {former.load_id} rejected {former.rejected} rows, but "
+                f"{former.rejected - ledger.rejected} of them are answered now; nothing was "
+                "changed; report this with the workbook"
+            )
         counts = {"fixed": fixed, "dropped": len(dropped), "still_wrong": len(refused)}
         if not fixed and not dropped:
             self._close(LoadState.SKIPPED, Ledger(), reason="nothing_corrected", metrics=counts)

@@ -9,10 +9,10 @@ from typing import Any
 import openpyxl
 import pytest
 
-from batch_assets.errors import StaleAnswer, UnreadableSource
+from batch_assets.errors import RowsRefused, StaleAnswer, UnreadableSource
 from batch_assets.execution.isolation import IsolatedWorkers
 from batch_assets.loading.report import RecognisedBy
-from batch_assets_tests.ingest.spreadsheet_loop import DAY, Loop, edit, order, write_book
+from batch_assets_tests.ingest.spreadsheet_loop import DAY, HEADER, Loop, edit, order, write_book
 
 
 @pytest.fixture(scope="module")
@@ -292,3 +292,53 @@ def test_workbook_that_lost_its_marks_is_refused(
 def test_other_workbook_is_refused(loop: Loop, tmp_path: Path) -> None:
     with pytest.raises(UnreadableSource, match="has no sheet 'Fix me'"):
         loop.replay(write_book(tmp_path / "orders.xlsx", order(1)))
+
+
+def test_row_that_the_table_refuses_changes_nothing(loop: Loop) -> None:
+    errors = loop.errors_of(order(1), order(2, "ten"), order(3, "x"))
+    with loop.connect() as conn:
+        conn.execute("ALTER TABLE sales.orders ADD CONSTRAINT small CHECK (amount < 100)")
+
+    with pytest.raises(RowsRefused, match="small"):
+        loop.replay(edit(errors, (1, "Amount", 500), (2, "Amount", 5)))
+
+    assert [row[0] for row in loop.orders()] == [1]
+    assert loop.letters() == [(3, "open"), (4, "open")]
+    assert loop.query("SELECT count(*) FROM ops.leases") == [(0,)]
+    assert loop.replay(edit(errors, (1, "Amount", 50), (2, "Amount", 5))).fixed == 2
+
+
+def test_columns_that_the_template_does_not_name_are_kept_where_it_evolves(
+    postgres: str, tmp_path: Path, workers: IsolatedWorkers
+) -> None:
+    loop = Loop.of(postgres, tmp_path, workers, contract="evolve")
+    rows = [*order(1), "a"], [*order(2, "ten"), "b"]
+    book = write_book(tmp_path / "a.xlsx", *rows, header=[*HEADER, "备注 1"])
+    errors = loop.load(book).error_workbook
+    assert errors is not None
+
+    loop.replay(edit(errors, (1, "Amount", 5)))
+
+    kept = loop.query('SELECT order_no, "备注_1" FROM sales.orders ORDER BY 1')
+    assert kept == [(1, "a"), (2, "b")]
+
+
+def test_header_of_two_lines_finds_its_columns_again(
+    postgres: str, tmp_path: Path, workers: IsolatedWorkers
+) -> None:
+    columns = {
+        "order_no": {"header": "Order No", "type": "integer", "required": True},
+        "customer": {"header": "Name"},
+        "amount": {"header": "Amount", "type": "decimal(12,2)"},
+    }
+    loop = Loop.of(postgres, tmp_path, workers, columns=columns)
+    rows = ["No", "Name", "Amount"], [1, "Ann", 1], [2, "Bob", "x"]
+    book = write_book(tmp_path / "a.xlsx", *rows, header=["Order", None, "Money"])
+    errors = loop.load(book).error_workbook
+    assert errors is not None
+    names = [cell.value for cell in openpyxl.load_workbook(errors)["Fix me"][1]]
+
+    loop.replay(edit(errors, (1, names[-1], 5)))
+
+    assert names[-3:] == ["Order No", "Order Name", "Money Amount"]
+    assert loop.orders() == [(1, "Ann", "1.00"), (2, "Bob", "5.00")]

@@ -156,3 +156,23 @@ def test_inbox_takes_corrections_and_returns_what_is_still_wrong(
     edit(again, (1, "Amount", 7), name="two.xlsx").rename(inbox / "two.xlsx")
     assert run(["dead-letters", "replay"]) == 0
     assert {state for _, state, _, _ in letters(postgres)} == {"replayed"}
+
+
+def test_failed_documents_are_read_again(
+    project: Path, postgres: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (project / "batch_assets.toml").open("a") as configuration:
+        configuration.write('\n[documents.sources.files]\nurl = "files"\n')
+    folder = project / "files"
+    folder.mkdir()
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.7 and nothing else")
+    os.utime(folder / "broken.pdf", (1_727_700_000, 1_727_700_000))
+    run(["documents", "ingest"])
+    assert run(["dead-letters", "list", "--target", "documents"]) == 1
+    assert "replay --target documents" in capsys.readouterr().err
+
+    run(["dead-letters", "replay", "--target", "documents"])
+
+    with psycopg.connect(postgres) as conn:
+        found = conn.execute("SELECT state, seen_count FROM ops.dead_letters").fetchall()
+    assert found == [("open", 2)]

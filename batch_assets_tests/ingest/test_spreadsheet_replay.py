@@ -139,7 +139,7 @@ def test_rows_that_a_newer_load_of_the_file_no_longer_has_are_refused(loop: Loop
     errors = loop.errors_of(order(1), order(2, "ten"))
     loop.load(write_book(loop.folder / "orders.xlsx", order(1), order(2, 12)))
 
-    with pytest.raises(StaleAnswer, match=r"a newer load of orders\\.xlsx no longer rejects"):
+    with pytest.raises(StaleAnswer, match=r"a newer load of orders\.xlsx no longer rejects"):
         loop.replay(edit(errors, (1, "Amount", 10)))
 
     assert loop.orders()[1] == (2, "Ann", "12.00")

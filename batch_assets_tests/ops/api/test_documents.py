@@ -65,9 +65,9 @@ class Uploads:
 
     def landed(self) -> dict[str, bytes]:
         return {
-            str(path.relative_to(self.root)): path.read_bytes()
-            for path in self.root.rglob("*")
-            if path.is_file()
+            str((Path(folder) / name).relative_to(self.root)): (Path(folder) / name).read_bytes()
+            for folder, _, names in os.walk(self.root)
+            for name in names
         }
 
 
@@ -428,7 +428,9 @@ def open_upload(uploads: Uploads, client: httpx.Client, length: int) -> socket.s
 
 
 def staged(uploads: Uploads) -> list[Path]:
-    return list(uploads.root.glob(".uploads/*/*.part"))
+    # Unlike glob, walk does not mind a folder that is removed meanwhile.
+    walked = os.walk(uploads.root / ".uploads")
+    return [Path(folder) / name for folder, _, names in walked for name in names]
 
 
 def test_upload_that_is_cut_off_leaves_nothing(uploads: Uploads) -> None:

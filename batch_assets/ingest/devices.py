@@ -49,14 +49,15 @@ class DeviceOptions:
         batch_rows: Rows that are read at a time; a part of a shard has its share of them.
         zone: Of times that name none.
         settle_seconds: A file written to more recently may still grow.
-        stream: Leases and retries.
+        stream: Leases and retries. A shard that somebody else writes is left to them: two loads
+            that wait for each other's shards would both stand still meanwhile.
     """
 
     shards: int = 4
     batch_rows: int = 40_000
     zone: str = "UTC"
     settle_seconds: float = 2.0
-    stream: StreamOptions = field(default_factory=StreamOptions)
+    stream: StreamOptions = field(default_factory=lambda: StreamOptions(lease_wait_seconds=0.0))
 
 
 def load_device_files(

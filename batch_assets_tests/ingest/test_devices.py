@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -63,6 +64,20 @@ def test_files_are_loaded_in_order_and_once(postgres: str, root: Path) -> None:
     assert sorted(report.ledgers) == [0, 1, 2, 3]
     assert all(ledger.read > 300 for ledger in report.ledgers.values())
     assert again.ledger == Ledger()
+
+
+def test_two_loads_at_once_share_the_shards(postgres: str, root: Path) -> None:
+    rows = make_rows(2000)
+    drop(root, "a.ndjson", rows[:1000])
+    drop(root, "b.ndjson", rows[1000:])
+
+    with ThreadPoolExecutor(2) as pool:
+        reports = list(pool.map(run, [Plan(postgres, str(root), lease_wait_seconds=0)] * 2))
+
+    assert sum(report.ledger.read for report in reports) == 2000
+    for report in reports:
+        assert all(isinstance(error, LeaseHeld) for error in report.failed_shards.values())
+    assert_all_is_loaded_once(postgres, rows)
 
 
 def test_rejected_rows_are_dead_letters_of_their_file(postgres: str, root: Path) -> None:

@@ -17,6 +17,7 @@
     ├── DataError                     the input is wrong; a retry gives the same  (fatal)
     │   ├── UnreadableSource          a file cannot be opened or decoded
     │   │   └── DocumentRefused       a document has no text to give, and why; in sources/documents
+    │   ├── TextsRefused              an embedding model does not take a text; in sources/documents
     │   ├── IsolatedTaskFailed        a function that ran in a process of its own did not return
     │   │   ├── TaskTimedOut          it was not done in time
     │   │   ├── TaskOutOfMemory       it wanted more memory than it was given

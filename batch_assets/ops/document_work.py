@@ -23,8 +23,10 @@ from batch_assets.sources.documents.sources import DocumentSource, read_document
 
 if TYPE_CHECKING:
     from batch_assets.ingest.documents import GroupReport
+    from batch_assets.ingest.documents_embed import EmbedCounts
     from batch_assets.ingest.documents_run import DayIngest
     from batch_assets.ingest.documents_search import Hit
+    from batch_assets.loading.leases import Connector
     from batch_assets.sources.documents.landing import ScanReport
 
 
@@ -146,6 +148,7 @@ def ingest(
     *,
     tell_scan: "Callable[[str, ScanReport], None]" = lambda _name, _report: None,
     tell_group: "Callable[[date, GroupReport], None]" = lambda _day, _group: None,
+    tell_embedded: "Callable[[EmbedCounts], None]" = lambda _counts: None,
 ) -> "Iterator[DayIngest]":
     """Look at the landing folders and read what there is to read, in this process.
 
@@ -158,15 +161,11 @@ def ingest(
     """
     from batch_assets.execution.isolation import open_workers
     from batch_assets.ingest.documents import PRELOAD, IngestOptions
+    from batch_assets.ingest.documents_embed import embed_if_configured
     from batch_assets.ingest.documents_run import ingest_days, scan_whole
     from batch_assets.loading.streams import StreamOptions
 
-    open_connection = partial(
-        connect,
-        ready_database_url(),
-        application_name="batch-assets documents",
-        options=settings.database,
-    )
+    open_connection = _connector(settings)
     options = IngestOptions(
         retry_failed=work is Work.FAILED,
         reprocess=work is Work.CHANGED,
@@ -186,3 +185,35 @@ def ingest(
                 options=options,
                 tell=tell_group,
             )
+            counts = embed_if_configured(open_connection, settings, source.name)
+            if counts is not None:
+                tell_embedded(counts)
+
+
+def embed(settings: Settings, sources: Sequence[DocumentSource]) -> "Iterator[EmbedCounts]":
+    """Give pieces of text that have no vector theirs; what was reported is committed.
+
+    Raises:
+        ConfigurationError: No endpoint is configured, or not rightly.
+        InfrastructureError: Endpoint or database failed.
+    """
+    from batch_assets.ingest.documents_embed import embed_if_configured
+
+    open_connection = _connector(settings)
+    for source in sources:
+        counts = embed_if_configured(open_connection, settings, source.name)
+        if counts is None:
+            raise ConfigurationError(
+                f"there is no [documents.embedding] in {settings.config_file}, expected base_url, "
+                "model and dimensions of an endpoint; add them"
+            )
+        yield counts
+
+
+def _connector(settings: Settings) -> "Connector":
+    return partial(
+        connect,
+        ready_database_url(),
+        application_name="batch-assets documents",
+        options=settings.database,
+    )

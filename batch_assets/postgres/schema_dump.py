@@ -15,6 +15,9 @@ from batch_assets.postgres.sql_files import read_query
 # Tables in these schemas come and go with the loads that use them; migrations make only the schema.
 _WORKSPACES = ["staging"]
 
+# Made where embeddings are configured, and only there: it needs an extension.
+_OPTIONAL_TABLE = "documents.embeddings"
+
 _TABLES = 3  # their rank in describe_schema.sql
 
 _HEADER = """\
@@ -37,7 +40,12 @@ def read_schema(conn: psycopg.Connection, schemas: Sequence[str]) -> str:
         # Names are qualified only when their schema is not on the path.
         conn.execute("SET LOCAL search_path = ''")
         rows = conn.execute(
-            read_query("describe_schema"), {"schemas": list(schemas), "workspaces": _WORKSPACES}
+            read_query("describe_schema"),
+            {
+                "schemas": list(schemas),
+                "workspaces": _WORKSPACES,
+                "optional": _OPTIONAL_TABLE,
+            },
         )
         groups = [
             ("\n\n" if rank == _TABLES else "\n").join(f"{statement};" for _, statement in group)

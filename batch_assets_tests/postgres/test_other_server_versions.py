@@ -12,6 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from batch_assets.errors import ConfigurationError
+from batch_assets.ingest.documents_vectors import ensure_embedding_table
 from batch_assets.postgres import migrate
 from batch_assets_tests.postgres.conftest import wait_until
 
@@ -75,3 +77,15 @@ def test_migrations_make_the_same_schema_on_other_versions(installed_server: str
 
     assert migrate.verify(installed_server) == []
     assert migrate.apply_pending(installed_server) == []
+
+
+def test_embeddings_say_that_the_server_has_no_pgvector(installed_server: str) -> None:
+    migrate.apply_pending(installed_server)
+    with psycopg.connect(installed_server, autocommit=True) as conn:
+        available = conn.execute("SELECT FROM pg_available_extensions WHERE name = 'vector'")
+        if available.fetchone() is not None:
+            pytest.skip("this server has pgvector")
+        with pytest.raises(ConfigurationError, match=r"pgvector\); install it"):
+            ensure_embedding_table(conn)
+
+    assert migrate.verify(installed_server) == []

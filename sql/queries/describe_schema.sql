@@ -5,7 +5,11 @@ WITH relations AS (
     SELECT c.*, format('%%I.%%I', n.nspname, c.relname) AS qualified_name
     FROM pg_class AS c
     JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE n.nspname = ANY (%(schemas)s) AND n.nspname <> ALL (%(workspaces)s)
+    WHERE
+        n.nspname = ANY (%(schemas)s) AND n.nspname <> ALL (%(workspaces)s)
+        -- Neither the optional table nor its indexes.
+        AND coalesce((SELECT i.indrelid FROM pg_index AS i WHERE i.indexrelid = c.oid), c.oid)
+        IS DISTINCT FROM to_regclass(%(optional)s)::oid
 ),
 table_lines AS (
     SELECT

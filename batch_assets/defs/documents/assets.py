@@ -29,6 +29,7 @@ from batch_assets.defs.documents.metadata import (
 )
 from batch_assets.execution.isolation import open_workers
 from batch_assets.ingest.documents import PRELOAD, IngestOptions
+from batch_assets.ingest.documents_embed import embed_if_configured
 from batch_assets.ingest.documents_error_report import write_page
 from batch_assets.ingest.documents_errors import read_failed_documents
 from batch_assets.ingest.documents_run import DayIngest, ingest_days, scan_whole
@@ -101,6 +102,10 @@ def build_documents(
             chosen = context.selected_asset_check_keys
             results = evaluate_run(postgres, source, days, seed=context.run.run_id)
             yield from (result for result in results if _key_of(result) in chosen)
+            # Days are told by now: an endpoint that is down costs them nothing.
+            embedded = embed_if_configured(postgres.connect, settings, source.name)
+            if embedded is not None:
+                context.log.info("embeddings: %s", embedded)
             _fail_if_any(days)
 
     return documents

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from batch_assets.ingest.documents_embed import EmbedCounts
     from batch_assets.ingest.documents_errors import FailedDocument
     from batch_assets.ingest.documents_run import DayIngest
     from batch_assets.ingest.documents_search import Hit
@@ -238,6 +239,33 @@ def reprocess(
         _work(Work.CHANGED, source, day, dry_run=dry_run, as_json=as_json)
 
 
+@app.command()
+def embed(*, source: _Source = None, as_json: _Json = False) -> None:
+    """Give pieces of text a vector where they have none, with [documents.embedding]."""
+    from batch_assets.ops.document_work import choose_sources
+    from batch_assets.ops.document_work import embed as embed_sources
+    from batch_assets.settings import load_settings
+
+    settings = load_settings()
+    for counts in embed_sources(settings, choose_sources(settings, source)):
+        if as_json:
+            sys.stdout.write(json.dumps(asdict(counts), ensure_ascii=False) + "\n")
+        else:
+            sys.stdout.write(_embedded_line(counts))
+
+
+def _embedded_line(counts: "EmbedCounts") -> str:
+    busy = "; another process is embedding this source and takes the rest" if counts.is_busy else ""
+    return (
+        f"{counts.source}: {counts.embedded} pieces embedded by {counts.model}, "
+        f"{counts.refused} refused by it, {counts.replaced} replaced meanwhile{busy}\n"
+    )
+
+
+def _tell_embedded(counts: "EmbedCounts") -> None:
+    sys.stderr.write(_embedded_line(counts))
+
+
 def _work(
     work: "Work", name: str | None, day: datetime | None, *, dry_run: bool, as_json: bool
 ) -> None:
@@ -254,7 +282,9 @@ def _work(
                     sys.stdout.write(f"{source.name}  {planned}  {files} files {work}\n")
         return
     days = []
-    for report in ingest_documents(settings, sources, work, _date(day), tell_scan=_tell_scan):
+    for report in ingest_documents(
+        settings, sources, work, _date(day), tell_scan=_tell_scan, tell_embedded=_tell_embedded
+    ):
         _print_day(report, as_json=as_json)
         days.append(report)
     _exit(days)

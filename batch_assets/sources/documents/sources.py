@@ -143,10 +143,10 @@ def read_document_sources(settings: Settings) -> dict[str, DocumentSource]:
         ConfigurationError: Names the setting that is wrong.
     """
     section = settings.section("documents")
-    if unknown := sorted(set(section) - {"sources"}):
+    if unknown := sorted(set(section) - {"sources", "embedding"}):
         raise ConfigurationError(
             f"{settings.config_file}: [documents] has {', '.join(unknown)}, expected only tables "
-            "[documents.sources.<name>]; move or remove it"
+            "[documents.sources.<name>] and [documents.embedding]; move or remove it"
         )
     sources = section.get("sources", {})
     if not isinstance(sources, Mapping):

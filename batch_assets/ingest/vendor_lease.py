@@ -4,11 +4,12 @@ It holds for all runs on all hosts and of all Dagster storages that use this dat
 with its holder: a process that is killed stops renewing it, and the next one takes it over.
 """
 
+import logging
 import time
 
 import psycopg
 
-from batch_assets.errors import SourceUnavailable
+from batch_assets.errors import LeaseHeld
 from batch_assets.loading.leases import (
     Connector,
     Heartbeat,
@@ -19,6 +20,8 @@ from batch_assets.loading.leases import (
 from batch_assets.postgres.connect import translating_errors
 from batch_assets.sources.market.feed import Feed, VendorFeed
 from batch_assets.sources.market.vendors.registry import kind_of
+
+_log = logging.getLogger(__name__)
 
 # Between two looks at a lease that somebody else holds.
 _POLL_SECONDS = 0.5
@@ -62,7 +65,7 @@ class PostgresSoleUse:
         """See SoleUse.
 
         Raises:
-            SourceUnavailable: Somebody else kept it for `max_wait_seconds`; names who.
+            LeaseHeld: Somebody else kept it for `connection_wait_seconds`; names who.
             DatabaseUnavailable: The database does not answer.
         """
         self.release()
@@ -95,7 +98,8 @@ class PostgresSoleUse:
             conn.close()
 
     def _wait(self, conn: psycopg.Connection) -> dict[str, int]:
-        deadline = time.monotonic() + self._feed.max_wait_seconds
+        deadline = time.monotonic() + self._feed.connection_wait_seconds
+        is_told = False
         while True:
             with conn.transaction():
                 tokens = acquire_leases(
@@ -109,19 +113,24 @@ class PostgresSoleUse:
             left_seconds = deadline - time.monotonic()
             if left_seconds <= 0:
                 raise self._busy(conn)
+            if not is_told:
+                _log.info("waiting for the connection: %s", self._who(conn))
+                is_told = True
             time.sleep(min(_POLL_SECONDS, left_seconds))
 
-    def _busy(self, conn: psycopg.Connection) -> SourceUnavailable:
+    def _who(self, conn: psycopg.Connection) -> str:
         row = conn.execute(
             "SELECT holder, acquired_at FROM ops.leases WHERE resource = %s", (self._resource,)
         ).fetchone()
         who = f"{row[0]} holds it since {row[1]:%Y-%m-%d %H:%M:%S%z}" if row else "it was held"
+        return f"{self._feed.vendor} allows one connection, and {who}"
+
+    def _busy(self, conn: psycopg.Connection) -> LeaseHeld:
         feed = self._feed
-        return SourceUnavailable(
-            f"{feed.vendor} allows one connection, and {who}; waited {feed.max_wait_seconds:g} s "
-            f"for it (max_wait_seconds of feed {feed.name}); run the partition again when that "
-            "process has ended; a killed one loses it within "
-            f"{self._lease_seconds:g} s"
+        return LeaseHeld(
+            f"{self._who(conn)}; waited {feed.connection_wait_seconds:g} s for it "
+            f"(connection_wait_seconds of feed {feed.name}); run the partition again when that "
+            f"process has ended; a killed one loses it within {self._lease_seconds:g} s"
         )
 
 

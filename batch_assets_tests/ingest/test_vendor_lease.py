@@ -10,12 +10,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from batch_assets.errors import SourceUnavailable
+from batch_assets.errors import LeaseHeld
 from batch_assets.ingest.vendor_lease import PostgresSoleUse, sole_use_of
 from batch_assets.postgres.connect import connect
 from batch_assets.sources.market.feed import VendorFeed
 from batch_assets.sources.market.vendors.baostock import BaostockVendor
 from batch_assets.sources.market.vendors.vendor import VendorAccess
+from batch_assets.sources.market.vendors.vendor_source import Gate
 from batch_assets_tests.fakes.baostock_server import BaostockServer
 from batch_assets_tests.fakes.bars import a_share_market
 from batch_assets_tests.polling import wait_until
@@ -35,7 +36,7 @@ from batch_assets.sources.market.feed import build_feeds
 from batch_assets.sources.market.vendors.baostock import BaostockVendor
 from batch_assets.sources.market.vendors.vendor import VendorAccess, no_secrets
 url, port, lock_dir, lease_seconds = sys.argv[1:]
-body = {"vendor": "baostock", "host": "127.0.0.1", "port": int(port), "max_wait_seconds": 20}
+body = {"vendor": "baostock", "host": "127.0.0.1", "port": int(port), "connection_wait_seconds": 20}
 feed = build_feeds({"feeds": {"vendor": body}}, Path())["vendor"]
 sole_use = PostgresSoleUse(
     partial(connect, url, application_name="holder"), feed, run_id="run-of-the-holder",
@@ -61,7 +62,7 @@ def feed_of(server: BaostockServer, wait_seconds: float) -> VendorFeed:
         "baostock",
         host="127.0.0.1",
         port=server.port,
-        max_wait_seconds=wait_seconds,
+        connection_wait_seconds=wait_seconds,
         read_timeout_seconds=10.0,
         reply_timeout_seconds=20.0,
     )
@@ -111,7 +112,7 @@ def test_second_process_is_told_who_holds_the_connection_and_gets_it_when_that_e
     patient, _ = vendor_of(postgres, server, tmp_path, wait_seconds=20)
 
     # Longer than the lease: the holder's heartbeat renews it.
-    with pytest.raises(SourceUnavailable) as caught:
+    with pytest.raises(LeaseHeld) as caught:
         impatient.fetch_day(DAY)
     assert holder.stdin is not None
     holder.stdin.write("go\n")
@@ -122,7 +123,7 @@ def test_second_process_is_told_who_holds_the_connection_and_gets_it_when_that_e
     message = str(caught.value)
     assert "baostock allows one connection, and " in message
     assert f":{holder.pid} run run-of-the-holder holds it since 20" in message
-    assert "waited 2.5 s for it (max_wait_seconds of feed vendor)" in message
+    assert "waited 2.5 s for it (connection_wait_seconds of feed vendor)" in message
     assert "run the partition again when that process has ended" in message
     assert rows == 30
     assert server.logins == 2
@@ -177,7 +178,7 @@ def test_lease_that_was_taken_over_is_noticed_before_the_next_question(
             "UPDATE ops.leases SET token = nextval('ops.lease_tokens'), holder = 'other:1',"
             " expires_at = now() + interval '1 hour'"
         )
-    with pytest.raises(SourceUnavailable, match="other:1 holds it since"):
+    with pytest.raises(LeaseHeld, match="other:1 holds it since"):
         vendor.fetch_day(DAY)
 
     wait_until(lambda: not server.open_connections, "the old connection is closed")
@@ -194,3 +195,18 @@ def test_vendors_with_several_connections_need_no_lease(postgres: str) -> None:
     assert sole_use_of(tushare, open_connection, run_id=None, lease_seconds=30) is None
     baostock = build_vendor_feed("baostock")
     assert sole_use_of(baostock, open_connection, run_id=None, lease_seconds=30) is not None
+
+
+def test_range_waits_once_for_a_connection_that_somebody_keeps(server: BaostockServer) -> None:
+    gate = Gate(feed_of(server, 0))
+    waits: list[int] = []
+
+    def wait_in_vain() -> None:
+        waits.append(1)
+        raise LeaseHeld("somebody has it")
+
+    for _ in range(3):
+        with pytest.raises(LeaseHeld, match="somebody has it"):
+            gate.ask(wait_in_vain)
+
+    assert waits == [1]

@@ -264,6 +264,9 @@ class VendorFeed(Feed):
     attempts: int = Field(default=4, ge=1, le=10, description="of one request")
     first_wait_seconds: float = Field(default=1.0, gt=0, description="doubled after each failure")
     max_wait_seconds: float = Field(default=90.0, ge=0, description="for a vendor's rate limit")
+    connection_wait_seconds: float = Field(
+        default=3600.0, ge=0, description="for the one connection of a vendor that allows no more"
+    )
     connect_timeout_seconds: float = Field(default=10.0, gt=0)
     read_timeout_seconds: float = Field(default=30.0, gt=0, description="without a byte")
     reply_timeout_seconds: float = Field(default=120.0, gt=0, description="for a whole reply")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from batch_assets.errors import SourceUnavailable
+from batch_assets.errors import LeaseHeld
 from batch_assets.sources.market.feed import VendorFeed
 
 
@@ -30,12 +30,13 @@ class FileSoleUse:
             return
         Path(self._lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._lock.acquire(timeout=self._feed.max_wait_seconds)
+            self._lock.acquire(timeout=self._feed.connection_wait_seconds)
         except Timeout as error:
-            raise SourceUnavailable(
+            raise LeaseHeld(
                 f"{self._feed.vendor} allows one connection, and another process of this machine "
-                f"has kept it for {self._feed.max_wait_seconds:g} s (max_wait_seconds of feed "
-                f"{self._feed.name}); run the partition again when that run has ended"
+                f"has kept it for {self._feed.connection_wait_seconds:g} s "
+                f"(connection_wait_seconds of feed {self._feed.name}); run the partition again "
+                "when that run has ended"
             ) from error
 
     def release(self) -> None:

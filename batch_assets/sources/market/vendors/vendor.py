@@ -75,7 +75,7 @@ class SoleUse(Protocol):
         """Wait for the right and keep it until `release`.
 
         Raises:
-            SourceUnavailable: Somebody else kept it for longer than the feed waits.
+            LeaseHeld: Somebody else kept it for longer than the feed waits.
         """
         ...
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from batch_assets.contracts.batch import RejectedRow, SourceBatch
-from batch_assets.errors import SourceRefused, SourceUnavailable
+from batch_assets.errors import LeaseHeld, SourceRefused, SourceUnavailable
 from batch_assets.sources.market.feed import VendorFeed
 from batch_assets.sources.market.judge import Found, build_day_input
 from batch_assets.sources.market.parse import BarParser
@@ -105,6 +105,7 @@ class Gate:
         self._failures = 0
         self._reason = ""
         self._is_refused = False
+        self._held: LeaseHeld | None = None
 
     def ask(self, question: Callable[[], T]) -> T:
         """The answer, unless earlier failures say that there will be none.
@@ -112,7 +113,10 @@ class Gate:
         Raises:
             SourceRefused: The vendor refused, now or before.
             SourceUnavailable: The vendor failed, now or too often before.
+            LeaseHeld: Its one connection is somebody else's; waited for it once.
         """
+        if self._held is not None:
+            raise self._held
         if self._is_refused:
             raise SourceRefused(
                 f"not asked, because an earlier request was refused: {self._reason}"
@@ -126,6 +130,9 @@ class Gate:
             answer = question()
         except SourceRefused as error:
             self._is_refused, self._reason = True, str(error)
+            raise
+        except LeaseHeld as error:
+            self._held = error
             raise
         except SourceUnavailable as error:
             self._failures, self._reason = self._failures + 1, str(error)

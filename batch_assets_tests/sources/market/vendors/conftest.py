@@ -24,6 +24,7 @@ QUICK = {
     "attempts": 2,
     "first_wait_seconds": 0.01,
     "max_wait_seconds": 0.2,
+    "connection_wait_seconds": 0.2,
     "connect_timeout_seconds": 1.0,
     "read_timeout_seconds": 0.3,
     "reply_timeout_seconds": 0.7,

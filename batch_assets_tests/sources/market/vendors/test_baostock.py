@@ -7,6 +7,7 @@ import pytest
 
 from batch_assets.errors import (
     BatchAssetsError,
+    LeaseHeld,
     SourceRateLimited,
     SourceRefused,
     SourceUnavailable,
@@ -292,7 +293,7 @@ def test_a_second_process_waits_for_the_one_connection(
     second = open_vendor(baostock_server, tmp_path)
     first.fetch_day(DAY)
 
-    with pytest.raises(SourceUnavailable, match="allows one connection"):
+    with pytest.raises(LeaseHeld, match="allows one connection"):
         second.fetch_day(DAY)
     first.close()
 

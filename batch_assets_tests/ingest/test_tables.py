@@ -182,7 +182,10 @@ def test_a_failed_large_transfer_continues_after_the_last_committed_chunk(
     [report] = project.run(transfer)
 
     assert isinstance(failed.error, UnreadableSource)
-    assert staged == [(3, 3_000)]
+    # At most 1,000 rows each; a slow machine makes chunks smaller.
+    [(chunks, rows_staged)] = staged
+    assert chunks >= 3
+    assert rows_staged == 3_000
     assert visible == [(0,)]
     assert report.ledger == Ledger(read=5_000, inserted=5_000)
     assert project.query("SELECT share <> 0 FROM copies.orders WHERE id = 1") == [(True,)]

@@ -154,7 +154,9 @@ def test_a_window_of_rejected_rows_alone_is_staged_in_chunks_too(database: str) 
     [report] = load_large(database, large(rows))
 
     assert report.ledger == Ledger(read=3_000, rejected=3_000)
-    assert query(database, "SELECT metrics -> 'chunks' FROM ops.loads") == [(3,)]
+    # At most 1,000 rows each; a slow machine makes them smaller.
+    [(chunks,)] = query(database, "SELECT metrics -> 'chunks' FROM ops.loads")
+    assert chunks >= 3
     assert query(database, "SELECT count(*) FROM ops.dead_letters") == [(3_000,)]
 
 

@@ -183,14 +183,18 @@ def test_an_unchanged_load_writes_less_than_a_byte_of_wal_a_row(
     load(database, source_of([("A", "1", None)], days(2)[1]))
     load(database, source_of([("A", "1", None)], days(2)[1]), force=True)
     untouched = rows_of(database, "xmin, ctid, revision, load_id")
-    started_at = _wal_position(conn)
+    written: list[int] = []
 
-    [report] = load(database, source_of(many_rows(rows), source_hash="h2"), force=force)
+    # Twice: a checkpoint in the middle of one, or other databases' housekeeping, is not ours.
+    for source_hash in ("h2", "h3"):
+        started_at = _wal_position(conn)
+        [report] = load(database, source_of(many_rows(rows), source_hash=source_hash), force=force)
+        written.append(_wal_position(conn) - started_at)
+        assert report.ledger.unchanged == rows
+        how = RecognisedBy.DIFFERENCE if force else RecognisedBy.CONTENT_HASH
+        assert report.recognised_by is how
 
-    written = _wal_position(conn) - started_at
-    assert report.ledger.unchanged == rows
-    assert report.recognised_by is (RecognisedBy.DIFFERENCE if force else RecognisedBy.CONTENT_HASH)
-    assert written / rows < 1.0, f"{written} bytes of WAL for {rows} unchanged rows"
+    assert min(written) / rows < 1.0, f"{written} bytes of WAL for {rows} unchanged rows"
     assert rows_of(database, "xmin, ctid, revision, load_id") == untouched
 
 

@@ -120,6 +120,7 @@ def test_shipped_instance_file_means_what_it_says(own_database: str) -> None:
         assert queue.max_user_code_failure_retries == 3
         assert [(limit["key"], limit["limit"]) for limit in queue.tag_concurrency_limits or []] == [
             ("batch_assets/feed", 2),
+            ("batch_assets/documents", 2),
             ("dagster/backfill", 4),
         ]
         assert concurrency.pool_config.default_pool_limit == 4

@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -13,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from batch_assets.postgres import embedded, migrate
 
 _PROJECT = Path(__file__).resolve().parent.parent
-_DATABASE_FIXTURES = {"postgres", "postgres_empty", "postgres_server"}
+_DATABASE_FIXTURES = {"postgres", "quiet_postgres", "postgres_empty", "postgres_server"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -99,12 +100,60 @@ def _migrated_template(postgres_server: PostgresServer) -> Iterator[str]:
     postgres_server.drop_database(url)
 
 
+class DatabaseSupply:
+    """Migrated databases, the next one made and used ones dropped while tests run."""
+
+    def __init__(self, server: PostgresServer, template: str) -> None:
+        self._server = server
+        self._template = template
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="test-databases")
+        self._next = self._make()
+
+    def take(self) -> str:
+        """URL of a database nobody has used."""
+        url = self._next.result()
+        self._next = self._make()
+        return url
+
+    def give_back(self, url: str) -> None:
+        """Drop a database, after whatever is being made."""
+        self._background.submit(self._server.drop_database, url)
+
+    def settle(self) -> None:
+        """Wait until nothing is made or dropped."""
+        self._background.submit(int).result()
+
+    def close(self) -> None:
+        """Drop what is left."""
+        self._background.shutdown(wait=True)
+        self._server.drop_database(self._next.result())
+
+    def _make(self) -> Future[str]:
+        return self._background.submit(self._server.create_database, self._template)
+
+
+@pytest.fixture(scope="session")
+def _databases(
+    postgres_server: PostgresServer, _migrated_template: str
+) -> Iterator[DatabaseSupply]:
+    supply = DatabaseSupply(postgres_server, _migrated_template)
+    yield supply
+    supply.close()
+
+
 @pytest.fixture
-def postgres(postgres_server: PostgresServer, _migrated_template: str) -> Iterator[str]:
+def postgres(_databases: DatabaseSupply) -> Iterator[str]:
     """URL of a migrated database of this test's own."""
-    url = postgres_server.create_database(_migrated_template)
+    url = _databases.take()
     yield url
-    postgres_server.drop_database(url)
+    _databases.give_back(url)
+
+
+@pytest.fixture
+def quiet_postgres(postgres: str, _databases: DatabaseSupply) -> str:
+    """The same, on a server that does nothing else: for tests that measure."""
+    _databases.settle()
+    return postgres
 
 
 @pytest.fixture

@@ -236,7 +236,7 @@ def test_bars_are_asked_for_as_of_an_instant_through_the_indexes(
 
 
 def test_history_costs_in_proportion_to_what_changed(
-    database: str, conn: psycopg.Connection
+    database: str, conn: psycopg.Connection, quiet_postgres: str
 ) -> None:
     rows = many_rows(20_000)
     load(database, source_of(rows), contract=KEEPING)

@@ -151,7 +151,11 @@ def postgres(_databases: DatabaseSupply) -> Iterator[str]:
 
 @pytest.fixture
 def quiet_postgres(postgres: str, _databases: DatabaseSupply) -> str:
-    """The same, on a server that does nothing else: for tests that measure."""
+    """The same, on a server that does nothing else.
+
+    For tests that measure, and for those that look at the transactions under way: making the next
+    database is one.
+    """
     _databases.settle()
     return postgres
 

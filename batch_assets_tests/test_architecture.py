@@ -102,7 +102,11 @@ def test_importing_every_module_does_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["batch_assets.ops.cli.main", "batch_assets.loading.load", "batch_assets.ingest.market"],
+    [
+        "batch_assets.ops.cli.main",
+        "batch_assets.loading.load",
+        "batch_assets.ingest.market.daily_bars",
+    ],
 )
 def test_module_below_the_assets_does_not_load_dagster(module: str) -> None:
     code = f"import sys, {module}; print([m for m in sys.modules if m.startswith('dagster')])"

@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 from pydantic import SecretStr
 
-from batch_assets.ingest.market import options_of, sync_days
-from batch_assets.ingest.vendor_limits import throttle_of
+from batch_assets.ingest.market.daily_bars import options_of, sync_days
+from batch_assets.ingest.market.vendor_limits import throttle_of
 from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.report import LoadState
 from batch_assets.settings import LoadingSettings

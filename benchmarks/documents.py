@@ -23,7 +23,7 @@ import psutil
 import psycopg
 
 from batch_assets.execution.isolation import IsolatedWorkers
-from batch_assets.ingest.documents import PRELOAD
+from batch_assets.ingest.documents.ingest import PRELOAD
 from batch_assets.sources.documents.parse import ParseRequest, parse_task
 from benchmarks.documents_corpus import Corpus, CorpusFile, open_corpus, write_copies
 from benchmarks.documents_ingest import empty_documents, ingest_folder, measure_growth

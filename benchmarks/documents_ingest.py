@@ -19,8 +19,8 @@ import psycopg
 from psycopg import sql
 
 from batch_assets.execution.isolation import IsolatedWorkers
-from batch_assets.ingest.documents import PRELOAD, GroupReport, ingest_documents
-from batch_assets.ingest.documents_scan import scan_documents
+from batch_assets.ingest.documents.ingest import PRELOAD, GroupReport, ingest_documents
+from batch_assets.ingest.documents.scan import scan_documents
 from batch_assets.postgres.connect import connect
 from batch_assets.sources.documents.sources import DocumentSource
 

@@ -18,7 +18,7 @@ from batch_assets.execution.isolation import (
     TaskOutcome,
     TaskResult,
 )
-from batch_assets.ingest.documents_read import PARSE_TASK
+from batch_assets.ingest.documents.read import PARSE_TASK
 from batch_assets.sources.documents.parse import ParseReply, ParseRequest
 
 MIBIBYTE = 1024 * 1024

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from batch_assets.execution.isolation import IsolatedWorkers, Task
-from batch_assets.ingest.documents_read import PARSE_TASK
+from batch_assets.ingest.documents.read import PARSE_TASK
 from batch_assets.sources.documents.parse import ParseReply, ParseRequest
 from benchmarks.documents_corpus import CorpusFile
 from benchmarks.documents_pool import LIMITS, outcome_of

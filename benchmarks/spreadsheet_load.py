@@ -11,7 +11,7 @@ import psutil
 import psycopg
 
 from batch_assets.execution.isolation import IsolatedWorkers
-from batch_assets.ingest.spreadsheets import PRELOAD, load_workbook_files, options_of
+from batch_assets.ingest.spreadsheets.load import PRELOAD, load_workbook_files, options_of
 from batch_assets.loading.report import LoadState
 from batch_assets.settings import LoadingSettings
 from batch_assets.sources.spreadsheets.template import SpreadsheetTemplate

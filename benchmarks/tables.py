@@ -22,8 +22,8 @@ from pathlib import Path
 
 import psycopg
 
-from batch_assets.ingest.tables import options_of
-from batch_assets.ingest.tables_run import run_transfer
+from batch_assets.ingest.tables.run import run_transfer
+from batch_assets.ingest.tables.transfer import options_of
 from batch_assets.settings import LoadingSettings
 from batch_assets.sources.tables.transfer import Transfer
 from benchmarks.measure import Cost, Sample, measure, paired_ratios, peak_memory_mb

@@ -13,9 +13,9 @@ import psycopg
 from batch_assets.contracts.batch import SourceCell
 from batch_assets.contracts.dead_letter import DeadLetter
 from batch_assets.errors import ConfigurationError
-from batch_assets.ingest.spreadsheet_errors import read_layouts
-from batch_assets.ingest.spreadsheet_inbox import InboxOutcome, Replayer
-from batch_assets.ingest.spreadsheet_replay import WorkbookReplay
+from batch_assets.ingest.spreadsheets.errors import read_layouts
+from batch_assets.ingest.spreadsheets.inbox import InboxOutcome, Replayer
+from batch_assets.ingest.spreadsheets.replay import WorkbookReplay
 from batch_assets.loading.letters import (
     LetterFilter,
     count_letters,
@@ -177,7 +177,7 @@ def _write_workbook(
 @contextmanager
 def _replayer(settings: Settings, template: str) -> Iterator[tuple[Replayer, str]]:
     from batch_assets.execution.isolation import open_workers
-    from batch_assets.ingest.spreadsheets import PRELOAD, options_of
+    from batch_assets.ingest.spreadsheets.load import PRELOAD, options_of
 
     templates = read_templates(settings)
     if template.endswith(".toml"):
@@ -223,7 +223,7 @@ def replay_waiting(settings: Settings) -> Iterator[InboxOutcome]:
     """
     from datetime import UTC, datetime
 
-    from batch_assets.ingest.spreadsheet_inbox import find_corrected, replay_inbox
+    from batch_assets.ingest.spreadsheets.inbox import find_corrected, replay_inbox
 
     section = read_spreadsheet_settings(settings)
     inbox = folder_of(settings, section.inbox)

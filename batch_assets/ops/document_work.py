@@ -22,10 +22,10 @@ from batch_assets.settings import Settings
 from batch_assets.sources.documents.sources import DocumentSource, read_document_sources
 
 if TYPE_CHECKING:
-    from batch_assets.ingest.documents import GroupReport
-    from batch_assets.ingest.documents_embed import EmbedCounts
-    from batch_assets.ingest.documents_run import DayIngest
-    from batch_assets.ingest.documents_search import Hit
+    from batch_assets.ingest.documents.embed import EmbedCounts
+    from batch_assets.ingest.documents.ingest import GroupReport
+    from batch_assets.ingest.documents.run import DayIngest
+    from batch_assets.ingest.documents.search import Hit
     from batch_assets.loading.leases import Connector
     from batch_assets.sources.documents.landing import ScanReport
 
@@ -113,7 +113,7 @@ def read_status(
 
 def search(query: str, *, limit: int, source: str | None) -> "list[Hit]":
     """Pieces of documents that have every word of the query, the best first."""
-    from batch_assets.ingest.documents_search import search_documents
+    from batch_assets.ingest.documents.search import search_documents
 
     with asking() as conn:
         return search_documents(conn, query, limit=limit, source=source)
@@ -127,7 +127,7 @@ def plan_work(
     Args:
         day: Only this one.
     """
-    from batch_assets.ingest.documents_waiting import count_failed_by_day, count_outdated_by_day
+    from batch_assets.ingest.documents.waiting import count_failed_by_day, count_outdated_by_day
     from batch_assets.sources.documents.landing import read_waiting_days
 
     match work:
@@ -160,9 +160,9 @@ def ingest(
         InfrastructureError: Database or workers failed; what was reported is committed.
     """
     from batch_assets.execution.isolation import open_workers
-    from batch_assets.ingest.documents import PRELOAD, IngestOptions
-    from batch_assets.ingest.documents_embed import embed_if_configured
-    from batch_assets.ingest.documents_run import ingest_days, scan_whole
+    from batch_assets.ingest.documents.embed import embed_if_configured
+    from batch_assets.ingest.documents.ingest import PRELOAD, IngestOptions
+    from batch_assets.ingest.documents.run import ingest_days, scan_whole
     from batch_assets.loading.streams import StreamOptions
 
     open_connection = _connector(settings)
@@ -197,7 +197,7 @@ def embed(settings: Settings, sources: Sequence[DocumentSource]) -> "Iterator[Em
         ConfigurationError: No endpoint is configured, or not rightly.
         InfrastructureError: Endpoint or database failed.
     """
-    from batch_assets.ingest.documents_embed import embed_if_configured
+    from batch_assets.ingest.documents.embed import embed_if_configured
 
     open_connection = _connector(settings)
     for source in sources:

@@ -11,7 +11,7 @@ from uuid import UUID
 import psycopg
 
 from batch_assets.errors import ConfigurationError
-from batch_assets.ingest.documents_upload import record_upload
+from batch_assets.ingest.documents.upload import record_upload
 from batch_assets.ops.access import record_audit
 from batch_assets.settings import Settings
 from batch_assets.sources.documents.landing_drop import Dropped, DropResult, LandingDrop

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
 from batch_assets.errors import ConfigurationError
-from batch_assets.ingest.market_plan import PlanRequest, plan_sync
+from batch_assets.ingest.market.plan import PlanRequest, plan_sync
 from batch_assets.ops.service import ready_database_url
 from batch_assets.postgres.connect import connect, translating_errors
 from batch_assets.settings import load_settings

@@ -17,8 +17,8 @@ from batch_assets.sources.spreadsheets.template import (
 )
 
 if TYPE_CHECKING:
-    from batch_assets.ingest.spreadsheet_check import CheckReport
-    from batch_assets.ingest.spreadsheets import FileReport
+    from batch_assets.ingest.spreadsheets.check import CheckReport
+    from batch_assets.ingest.spreadsheets.load import FileReport
 
 
 def choose_template(settings: Settings, wanted: str, file: Path) -> SpreadsheetTemplate:
@@ -56,8 +56,8 @@ def choose_template(settings: Settings, wanted: str, file: Path) -> SpreadsheetT
 def check(settings: Settings, template: SpreadsheetTemplate, file: Path) -> "CheckReport":
     """Validate a file in a worker process, without a database."""
     from batch_assets.execution.isolation import open_workers
-    from batch_assets.ingest.spreadsheet_check import check_workbook_file
-    from batch_assets.ingest.spreadsheets import PRELOAD
+    from batch_assets.ingest.spreadsheets.check import check_workbook_file
+    from batch_assets.ingest.spreadsheets.load import PRELOAD
 
     with open_workers(settings, preload=PRELOAD) as workers:
         return check_workbook_file(template, file, workers=workers)
@@ -73,7 +73,7 @@ def load(
 ) -> "Iterator[FileReport]":
     """Load files as those of an arrival day."""
     from batch_assets.execution.isolation import open_workers
-    from batch_assets.ingest.spreadsheets import PRELOAD, load_workbook_files, options_of
+    from batch_assets.ingest.spreadsheets.load import PRELOAD, load_workbook_files, options_of
 
     url = ready_database_url()
     with open_workers(settings, preload=PRELOAD) as workers:

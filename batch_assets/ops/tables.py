@@ -7,9 +7,9 @@ from datetime import date
 from functools import partial
 
 from batch_assets.errors import BatchAssetsError, ConfigurationError
-from batch_assets.ingest.tables import options_of
-from batch_assets.ingest.tables_run import run_transfer
-from batch_assets.ingest.tables_target import plan_transfer
+from batch_assets.ingest.tables.run import run_transfer
+from batch_assets.ingest.tables.target import plan_transfer
+from batch_assets.ingest.tables.transfer import options_of
 from batch_assets.loading.report import LoadReport
 from batch_assets.postgres.connect import connect, database_url
 from batch_assets.postgres.result_columns import estimate_rows

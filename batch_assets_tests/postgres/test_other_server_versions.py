@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from batch_assets.errors import ConfigurationError
-from batch_assets.ingest.documents_vectors import ensure_embedding_table
+from batch_assets.ingest.documents.vectors import ensure_embedding_table
 from batch_assets.postgres import migrate
 from batch_assets_tests.postgres.conftest import wait_until
 

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from batch_assets.execution.isolation import IsolatedWorkers
-from batch_assets.ingest.documents import PRELOAD
-from batch_assets_tests.ingest.documents_inbox import OLD, Inbox, Plan, start
+from batch_assets.ingest.documents.ingest import PRELOAD
+from batch_assets_tests.ingest.documents.inbox import OLD, Inbox, Plan, start
 from benchmarks.documents_corpus import Corpus, open_corpus
 from benchmarks.documents_ingest import measure_growth
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from batch_assets.execution.isolation import IsolatedWorkers
-from batch_assets.ingest.documents import PRELOAD
-from batch_assets_tests.ingest.documents_inbox import Inbox, Plan, start
+from batch_assets.ingest.documents.ingest import PRELOAD
+from batch_assets_tests.ingest.documents.inbox import Inbox, Plan, start
 
 FILES = 24
 GROUP = 4

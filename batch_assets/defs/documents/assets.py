@@ -28,11 +28,11 @@ from batch_assets.defs.documents.metadata import (
     summary_of,
 )
 from batch_assets.execution.isolation import open_workers
-from batch_assets.ingest.documents import PRELOAD, IngestOptions
-from batch_assets.ingest.documents_embed import embed_if_configured
-from batch_assets.ingest.documents_error_report import write_page
-from batch_assets.ingest.documents_errors import read_failed_documents
-from batch_assets.ingest.documents_run import DayIngest, ingest_days, scan_whole
+from batch_assets.ingest.documents.embed import embed_if_configured
+from batch_assets.ingest.documents.error_report import write_page
+from batch_assets.ingest.documents.errors import read_failed_documents
+from batch_assets.ingest.documents.ingest import PRELOAD, IngestOptions
+from batch_assets.ingest.documents.run import DayIngest, ingest_days, scan_whole
 from batch_assets.loading.streams import StreamOptions
 from batch_assets.settings import Settings
 from batch_assets.sources.documents.sources import DocumentSource

@@ -14,9 +14,9 @@ from batch_assets.defs.documents.asset_keys import (
     documents_key_of,
 )
 from batch_assets.defs.documents.run_requests import Requests, Tick, evaluate_requests
-from batch_assets.ingest.documents_run import scan_whole
-from batch_assets.ingest.documents_scan import scan_documents
-from batch_assets.ingest.documents_waiting import WaitingDay, read_waiting_sets
+from batch_assets.ingest.documents.run import scan_whole
+from batch_assets.ingest.documents.scan import scan_documents
+from batch_assets.ingest.documents.waiting import WaitingDay, read_waiting_sets
 from batch_assets.postgres.connect import translating_errors
 from batch_assets.sources.documents.landing import ScanReport
 from batch_assets.sources.documents.sources import DocumentSource

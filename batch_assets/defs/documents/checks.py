@@ -8,7 +8,7 @@ import dagster as dg
 from batch_assets.defs.common.check_results import as_check_result
 from batch_assets.defs.common.resources import PostgresCopyResource
 from batch_assets.defs.documents.asset_keys import chunks_key_of, documents_key_of
-from batch_assets.ingest.documents_run import DayIngest
+from batch_assets.ingest.documents.run import DayIngest
 from batch_assets.quality.documents import (
     judge_chunk_offsets,
     judge_failures,

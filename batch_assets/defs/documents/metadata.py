@@ -5,9 +5,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from batch_assets.ingest.documents_advice import file_advice
-from batch_assets.ingest.documents_errors import meaning_of
-from batch_assets.ingest.documents_run import DayIngest
+from batch_assets.ingest.documents.advice import file_advice
+from batch_assets.ingest.documents.errors import meaning_of
+from batch_assets.ingest.documents.run import DayIngest
 
 # Outcomes of files that did not fail.
 _NO_FAILURES = ("ok", "waiting", "growing")

@@ -13,7 +13,7 @@ from batch_assets.defs.documents.asset_keys import (
     documents_key_of,
     step_name_of,
 )
-from batch_assets.ingest.documents_waiting import WaitingDay
+from batch_assets.ingest.documents.waiting import WaitingDay
 from batch_assets.sources.documents.landing import ScanReport
 from batch_assets.sources.documents.sources import DocumentSource
 

@@ -14,11 +14,11 @@ from batch_assets.defs.common.retries import translating_failures
 from batch_assets.defs.market.checks import build_check_specs, evaluate_run, failed_day_evaluation
 from batch_assets.defs.market.metadata import metadata_of, plan_text, summary_of
 from batch_assets.defs.market.reference_keys import deps_of_bars
-from batch_assets.ingest.market import DayReport, options_of
-from batch_assets.ingest.market_plan import PlanRequest, plan_sync
-from batch_assets.ingest.market_run import MarketAccess, sync_plan
-from batch_assets.ingest.vendor_lease import sole_use_of
-from batch_assets.ingest.vendor_limits import throttle_of
+from batch_assets.ingest.market.daily_bars import DayReport, options_of
+from batch_assets.ingest.market.plan import PlanRequest, plan_sync
+from batch_assets.ingest.market.run import MarketAccess, sync_plan
+from batch_assets.ingest.market.vendor_lease import sole_use_of
+from batch_assets.ingest.market.vendor_limits import throttle_of
 from batch_assets.loading.report import LoadState
 from batch_assets.settings import Settings
 from batch_assets.sources.market.feed import Feed

@@ -10,7 +10,7 @@ from batch_assets.defs.common.resources import ClockResource, PostgresCopyResour
 from batch_assets.defs.common.retries import translating_failures
 from batch_assets.defs.market.assets import FEED_TAG, asset_key_of, cache_dir_of
 from batch_assets.defs.market.checks import freshness_evaluation
-from batch_assets.ingest.market_plan import plan_repairs
+from batch_assets.ingest.market.plan import plan_repairs
 from batch_assets.postgres.connect import translating_errors
 from batch_assets.settings import Settings
 from batch_assets.sources.market.calendar import open_calendar

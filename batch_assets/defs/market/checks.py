@@ -15,7 +15,7 @@ from batch_assets.defs.common.check_results import (
 )
 from batch_assets.defs.common.resources import PostgresCopyResource
 from batch_assets.defs.market.metadata import metadata_of as metadata_of_day
-from batch_assets.ingest.market import UNDATED, DayReport, scope_of
+from batch_assets.ingest.market.daily_bars import UNDATED, DayReport, scope_of
 from batch_assets.loading.report import LoadState
 from batch_assets.quality.completeness import judge_completeness, judge_copies
 from batch_assets.quality.daily_bars import (

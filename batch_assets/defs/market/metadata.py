@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from batch_assets.ingest.market import DayReport
+from batch_assets.ingest.market.daily_bars import DayReport
 from batch_assets.loading.report import LoadState
 from batch_assets.sources.market.plan import Plan, Route
 

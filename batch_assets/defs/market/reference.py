@@ -20,15 +20,15 @@ from batch_assets.defs.market.reference_keys import (
     reference_key,
     reference_names,
 )
-from batch_assets.ingest.market import DayReport, options_of
-from batch_assets.ingest.reference import (
+from batch_assets.ingest.market.daily_bars import DayReport, options_of
+from batch_assets.ingest.market.reference import (
     ReferenceInput,
     sync_vendor_factors,
     sync_vendor_instruments,
     sync_vendor_suspensions,
 )
-from batch_assets.ingest.vendor_lease import sole_use_of
-from batch_assets.ingest.vendor_limits import throttle_of
+from batch_assets.ingest.market.vendor_lease import sole_use_of
+from batch_assets.ingest.market.vendor_limits import throttle_of
 from batch_assets.loading.report import LoadState
 from batch_assets.quality.daily_bars import judge_days
 from batch_assets.quality.factors import judge_missing_factors, judge_universe

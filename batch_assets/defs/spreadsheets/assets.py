@@ -17,7 +17,7 @@ from batch_assets.defs.spreadsheets.checks import (
 )
 from batch_assets.defs.spreadsheets.metadata import day_metadata, summary_of
 from batch_assets.execution.isolation import open_workers
-from batch_assets.ingest.spreadsheets import (
+from batch_assets.ingest.spreadsheets.load import (
     PRELOAD,
     FileReport,
     load_workbook_files,

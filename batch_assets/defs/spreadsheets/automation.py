@@ -14,13 +14,13 @@ from batch_assets.defs.spreadsheets.asset_keys import asset_key_of
 from batch_assets.defs.spreadsheets.checks import open_letters_evaluation
 from batch_assets.defs.spreadsheets.metadata import replay_metadata
 from batch_assets.execution.isolation import open_workers
-from batch_assets.ingest.spreadsheet_inbox import (
+from batch_assets.ingest.spreadsheets.inbox import (
     InboxOutcome,
     Replayer,
     find_corrected,
     replay_inbox,
 )
-from batch_assets.ingest.spreadsheets import PRELOAD, options_of
+from batch_assets.ingest.spreadsheets.load import PRELOAD, options_of
 from batch_assets.settings import Settings
 from batch_assets.sources.spreadsheets.landing import ArrivedFile, find_arrived, mark_of
 from batch_assets.sources.spreadsheets.settings import SpreadsheetSettings, error_folder

@@ -10,7 +10,7 @@ from batch_assets.defs.common.check_results import as_check_result, description_
 from batch_assets.defs.common.resources import PostgresCopyResource
 from batch_assets.defs.spreadsheets.asset_keys import asset_key_of
 from batch_assets.errors import RejectLimitExceeded
-from batch_assets.ingest.spreadsheets import FileReport
+from batch_assets.ingest.spreadsheets.load import FileReport
 from batch_assets.loading.options import LoadOptions
 from batch_assets.loading.report import LoadState
 from batch_assets.quality.spreadsheets import (

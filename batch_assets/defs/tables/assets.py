@@ -11,8 +11,8 @@ from batch_assets.defs.common.resources import PostgresCopyResource
 from batch_assets.defs.common.retries import translating_failures
 from batch_assets.defs.tables.checks import build_check_specs, evaluate_run
 from batch_assets.defs.tables.metadata import metadata_of, read_courses, summary_of
-from batch_assets.ingest.tables import options_of
-from batch_assets.ingest.tables_run import run_transfer
+from batch_assets.ingest.tables.run import run_transfer
+from batch_assets.ingest.tables.transfer import options_of
 from batch_assets.loading.report import LoadReport, LoadState
 from batch_assets.settings import Settings
 from batch_assets.sources.tables.open import source_connector

@@ -7,7 +7,7 @@ import dagster as dg
 
 from batch_assets.defs.common.check_results import as_check_result
 from batch_assets.defs.common.resources import PostgresCopyResource
-from batch_assets.ingest.tables_counts import count_sides
+from batch_assets.ingest.tables.counts import count_sides
 from batch_assets.loading.leases import Connector
 from batch_assets.loading.report import LoadReport, LoadState
 from batch_assets.quality.daily_bars import judge_error_rate

@@ -75,7 +75,7 @@ class BatchAnswer(BaseModel):
 
 
 class HitAnswer(BaseModel):
-    """A piece of a document that has every word of a query; see ingest/documents_search.py."""
+    """A piece of a document that has every word of a query; see ingest/documents/search.py."""
 
     document_id: int
     source: str

@@ -16,8 +16,8 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from batch_assets.ingest.documents_search import search_documents
-from batch_assets.ingest.documents_upload import (
+from batch_assets.ingest.documents.search import search_documents
+from batch_assets.ingest.documents.upload import (
     UploadedFile,
     list_uploaded,
     note_vanished,

@@ -15,7 +15,7 @@ from batch_assets.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from batch_assets.contracts.dead_letter import DeadLetter
-    from batch_assets.ingest.spreadsheet_replay import WorkbookReplay
+    from batch_assets.ingest.spreadsheets.replay import WorkbookReplay
     from batch_assets.loading.letters import LetterFilter
 
 app = typer.Typer(help="Rows that were not loaded: list, correct, discard.", no_args_is_help=True)

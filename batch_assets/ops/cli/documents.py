@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from batch_assets.ingest.documents_embed import EmbedCounts
-    from batch_assets.ingest.documents_errors import FailedDocument
-    from batch_assets.ingest.documents_run import DayIngest
-    from batch_assets.ingest.documents_search import Hit
+    from batch_assets.ingest.documents.embed import EmbedCounts
+    from batch_assets.ingest.documents.errors import FailedDocument
+    from batch_assets.ingest.documents.run import DayIngest
+    from batch_assets.ingest.documents.search import Hit
     from batch_assets.ops.document_work import SourceStatus, Work
     from batch_assets.sources.documents.landing import ScanReport
 
@@ -136,8 +136,8 @@ def errors(
     ] = "en",
 ) -> None:
     """Documents that failed: file, outcome, what was seen, what to do."""
-    from batch_assets.ingest.documents_error_report import write_page, write_workbook
-    from batch_assets.ingest.documents_errors import read_failed_documents
+    from batch_assets.ingest.documents.error_report import write_page, write_workbook
+    from batch_assets.ingest.documents.errors import read_failed_documents
     from batch_assets.ops.document_work import asking
 
     chosen = language_of(language)
@@ -160,9 +160,9 @@ def language_of(text: str) -> Literal["en", "zh"]:
 def _print_errors(
     failed: "Iterable[FailedDocument]", language: Literal["en", "zh"], *, as_json: bool
 ) -> None:
-    from batch_assets.ingest.documents_advice import file_advice
-    from batch_assets.ingest.documents_error_report import report_headers
-    from batch_assets.ingest.documents_errors import meaning_of
+    from batch_assets.ingest.documents.advice import file_advice
+    from batch_assets.ingest.documents.error_report import report_headers
+    from batch_assets.ingest.documents.errors import meaning_of
 
     documents = list(failed)
     if as_json:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from batch_assets.contracts.batch import RejectedRow
-    from batch_assets.ingest.spreadsheet_check import CheckReport
+    from batch_assets.ingest.spreadsheets.check import CheckReport
 
 app = typer.Typer(help="Workbooks and CSV files by template.", no_args_is_help=True)
 

@@ -1,7 +1,7 @@
 """Which shard a device belongs to: device -> one of 256 virtual buckets -> shard.
 
 The bucket of a device never changes; the map from buckets to shards does, and moves no more
-buckets than it has to. Storing the map belongs in `ingest/devices_shards.py`.
+buckets than it has to. Storing the map belongs in `ingest/devices/shards.py`.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Vectors for texts: `[documents.embedding]`, the interface, and what became of a question.
 
 The adapter for an HTTP endpoint is in embedding_http.py; which pieces of text get a vector, and
-where vectors are stored, in ingest/documents_embed.py.
+where vectors are stored, in ingest/documents/embed.py.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """The plan of a run: how its days are fetched, and what that will take. Pure decisions.
 
-Why a day is fetched at all is decided in need.py; facts come from ingest/market_plan.py.
+Why a day is fetched at all is decided in need.py; facts come from ingest/market/plan.py.
 """
 
 import math

@@ -11,7 +11,7 @@ from batch_assets.defs.documents.run_requests import (
     evaluate_requests,
 )
 from batch_assets.errors import ConfigurationError
-from batch_assets.ingest.documents_waiting import WaitingDay
+from batch_assets.ingest.documents.waiting import WaitingDay
 from batch_assets.sources.documents.landing import ScanReport
 from batch_assets_tests.defs.documents.landing import DAY, DAY_TOO, Landing
 

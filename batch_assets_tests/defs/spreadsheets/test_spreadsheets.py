@@ -14,7 +14,7 @@ import pytest
 from batch_assets.definitions import build_definitions
 from batch_assets.defs.common.resources import ClockResource, PostgresCopyResource
 from batch_assets.settings import Settings, load_settings
-from batch_assets_tests.ingest.spreadsheet_loop import edit
+from batch_assets_tests.ingest.spreadsheets.loop import edit
 
 DAY, EMPTY_DAY = "2024-09-30", "2024-10-01"
 SECTION = """

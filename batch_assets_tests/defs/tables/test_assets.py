@@ -17,7 +17,7 @@ from batch_assets_tests.defs.market_files import (
     materializations,
     verdict_of,
 )
-from batch_assets_tests.ingest.transfers import Project
+from batch_assets_tests.ingest.tables.transfers import Project
 
 CONFIGURATION = """
 [tables.transfers.by_day]
@@ -41,9 +41,9 @@ schedule = "5 * * * *"
 
 
 @pytest.fixture
-def project(postgres: str, postgres_empty: str, tmp_path: Path) -> Project:
+def project(quiet_postgres: str, postgres_empty: str, tmp_path: Path) -> Project:
     (tmp_path / "batch_assets.toml").write_text(CONFIGURATION)
-    made = Project(source=postgres_empty, target=postgres)
+    made = Project(source=postgres_empty, target=quiet_postgres)
     made.create_orders(900)
     return made
 

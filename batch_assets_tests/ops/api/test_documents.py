@@ -15,9 +15,9 @@ import psycopg
 import pytest
 
 from batch_assets.execution.isolation import IsolatedWorkers
-from batch_assets.ingest.documents import PRELOAD
+from batch_assets.ingest.documents.ingest import PRELOAD
 from batch_assets.ops.scope import Scope
-from batch_assets_tests.ingest.documents_inbox import Inbox
+from batch_assets_tests.ingest.documents.inbox import Inbox
 from batch_assets_tests.ops.api.conftest import Api
 from batch_assets_tests.polling import wait_until
 

@@ -10,7 +10,7 @@ import pytest
 
 from batch_assets.ops.cli.main import run
 from batch_assets.settings import current_settings
-from batch_assets_tests.ingest.spreadsheet_loop import edit
+from batch_assets_tests.ingest.spreadsheets.loop import edit
 
 SECTION = """
 [execution]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batch_assets.ingest.market import options_of, sync_days
+from batch_assets.ingest.market.daily_bars import options_of, sync_days
 from batch_assets.ops.cli.main import run
 from batch_assets.postgres.connect import connect
 from batch_assets.settings import LoadingSettings, load_settings

@@ -10,7 +10,7 @@ import pytest
 from batch_assets.ops.cli.main import run
 from batch_assets.settings import current_settings, load_settings
 from batch_assets.sources.spreadsheets.settings import SpreadsheetSettings
-from batch_assets_tests.ingest.spreadsheet_loop import edit
+from batch_assets_tests.ingest.spreadsheets.loop import edit
 
 _PAGE = (Path(__file__).parents[3] / "docs" / "spreadsheets.md").read_text("utf-8")
 _LOOP = _PAGE.split("## The loop of corrections")[1].split("\n## ")[0]

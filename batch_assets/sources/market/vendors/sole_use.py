@@ -1,6 +1,6 @@
 """The one connection that a vendor allows, kept to one process of this machine.
 
-For callers without a database. With one, `ingest/vendor_lease.py` keeps it across hosts.
+For callers without a database. With one, `ingest/market/vendor_lease.py` keeps it across hosts.
 """
 
 from pathlib import Path

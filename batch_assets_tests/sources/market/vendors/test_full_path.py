@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from batch_assets.ingest.market import DayReport, options_of, sync_days
+from batch_assets.ingest.market.daily_bars import DayReport, options_of, sync_days
 from batch_assets.loading.report import LoadState
 from batch_assets.postgres.connect import connect
 from batch_assets.settings import LoadingSettings

@@ -5,7 +5,7 @@ import psycopg
 import pytest
 
 from batch_assets.errors import UnreadableSource
-from batch_assets.ingest.instruments import sync_instruments, sync_suspensions
+from batch_assets.ingest.market.instruments import sync_instruments, sync_suspensions
 from batch_assets.postgres.connect import connect
 from batch_assets.sources.market.vendors.reference_tables import (
     instruments_table,

@@ -1,0 +1,1 @@
+"""Records of devices, each device in order, each record once."""

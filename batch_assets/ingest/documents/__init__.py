@@ -1,0 +1,1 @@
+"""Files of a landing folder, each to one state and searchable text."""

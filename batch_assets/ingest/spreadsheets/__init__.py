@@ -1,0 +1,1 @@
+"""Workbooks to typed tables, and corrected rows back into their partition."""

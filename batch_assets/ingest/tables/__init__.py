@@ -1,0 +1,1 @@
+"""Rows of a table or query of one server into a table of another."""

@@ -264,7 +264,8 @@ class OversizedLoad:
         """Rows of the window in the target; of a shared one, rows with the staged keys."""
         target, window = self.publisher.target, self.source.window
         if target.contract.shares_target:
-            return count_keys(self.conn, target, self.table.name)
+            staged = self.table.as_merge_source(self.load_id)
+            return count_keys(self.conn, target, staged).get(self.load_id, 0)
         return count_windows(self.conn, target.parts, [window])[window.key]
 
     def _write_conflicts(self) -> bool:

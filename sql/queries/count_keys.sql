@@ -1,4 +1,5 @@
 -- Staged rows whose key the target has.
-SELECT count(*)
+SELECT s.load_id, count(*)
 FROM {staging} AS s
 JOIN {target} AS t ON {key_match}
+GROUP BY s.load_id

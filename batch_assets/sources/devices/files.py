@@ -23,6 +23,7 @@ from batch_assets.sources.devices.parse import (
 
 # A body of the old clients has 300 bytes; a line without an end must not fill the memory.
 MAX_LINE_BYTES = 1024 * 1024
+_BLOCK_BYTES = 1024 * 1024
 _PACKED = {".gz": "gzip", ".zst": "zstd"}
 
 Reader = Callable[[Path, str, int, int, str], Iterator[DeviceBatch]]
@@ -76,15 +77,14 @@ def _open(path: Path) -> pa.NativeFile:
 def _read_ndjson(
     path: Path, name: str, after_row: int, batch_rows: int, zone: str
 ) -> Iterator[DeviceBatch]:
-    with _open(path) as packed, io.BufferedReader(packed, 1 << 20) as stream:
+    with _open(path) as stream:
         waiting: list[tuple[int, bytes]] = []
         number = 0
-        while line := _read_line(stream):
+        for line in _read_lines(stream):
             number += 1
-            if number <= after_row:
+            if number <= after_row or not line or line.isspace():
                 continue
-            if line.strip():
-                waiting.append((number, line))
+            waiting.append((number, line))
             if len(waiting) >= batch_rows:
                 yield read_bodies(waiting, number, name, zone)
                 waiting = []
@@ -92,13 +92,19 @@ def _read_ndjson(
             yield read_bodies(waiting, number, name, zone)
 
 
-def _read_line(stream: io.BufferedReader) -> bytes:
-    """One line; of one that is too long its beginning, which is no JSON any more."""
-    line = stream.readline(MAX_LINE_BYTES)
-    if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
-        while (rest := stream.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
-            pass
-    return line
+def _read_lines(stream: pa.NativeFile) -> Iterator[bytes]:
+    """Lines without their ends; of one that is too long its beginning, which is no JSON."""
+    rest = b""
+    is_too_long = False
+    while block := stream.read(_BLOCK_BYTES):
+        lines = (rest + block).split(b"\n")
+        # Only the first of them can be longer than a block.
+        lines[0] = rest if is_too_long else lines[0][:MAX_LINE_BYTES]
+        is_too_long = len(lines) == 1 and len(lines[0]) == MAX_LINE_BYTES
+        rest = lines.pop()
+        yield from lines
+    if rest:
+        yield rest
 
 
 def _read_csv(

@@ -9,8 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from batch_assets.errors import UnreadableSource
+from batch_assets.sources.devices import files
 from batch_assets.sources.devices.bodies import DeviceBatch
 from batch_assets.sources.devices.files import MAX_LINE_BYTES, read_batches
 from batch_assets.sources.devices.parse import RecordKind
@@ -262,3 +265,17 @@ def test_file_that_cannot_be_read_says_why(
 
     with pytest.raises(UnreadableSource, match=message):
         read(path)
+
+
+@given(st.lists(st.binary(max_size=40).filter(lambda line: b"\n" not in line), max_size=12))
+def test_lines_do_not_depend_on_the_blocks_that_are_read(lines: list[bytes]) -> None:
+    content = b"\n".join(lines)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "MAX_LINE_BYTES", 24)
+        for block_bytes in (1, 7, 24):
+            patch.setattr(files, "_BLOCK_BYTES", block_bytes)
+
+            found = list(files._read_lines(pa.input_stream(pa.py_buffer(content))))
+
+            expected = [line[:24] for line in content.split(b"\n")]
+            assert found == (expected if expected[-1] else expected[:-1])

@@ -122,3 +122,15 @@ def test_both_readers_agree(sent: list[object]) -> None:
     lines = as_lines(*sent)
 
     assert comparable(read_bodies(lines, len(lines), "f", "UTC")) == comparable(careful(lines))
+
+
+def test_names_that_few_bodies_use_are_read_too() -> None:
+    sent: list[object] = [PLAIN] * 99
+    sent[50:50] = [{"device_sn": "SN2", "weekly_data": {"week": "2025-01-27", "hr": 60}}]
+    lines = as_lines(*sent)
+
+    found = read_plain(lines)
+
+    assert found is not None
+    assert sorted(rows.kind for rows in found) == ["daily", "records", "weekly"]
+    assert comparable(read_bodies(lines, 100, "f", "UTC")) == comparable(careful(lines))

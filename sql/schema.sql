@@ -210,7 +210,7 @@ CREATE TABLE devices.inbox (
     received_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT inbox_pkey PRIMARY KEY (inbox_id),
     CONSTRAINT inbox_bucket_is_known CHECK (((bucket >= 0) AND (bucket <= 255)))
-);
+) WITH (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_scale_factor=0, autovacuum_vacuum_insert_threshold=50000, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=20000);
 
 CREATE TABLE devices.latest (
     device_sn text COLLATE "C" NOT NULL,
@@ -507,6 +507,40 @@ CREATE TABLE ops.audit (
     CONSTRAINT audit_pkey PRIMARY KEY (audit_id)
 );
 
+CREATE TABLE ops.batch_metrics (
+    batch_id bigint GENERATED ALWAYS AS IDENTITY,
+    target text NOT NULL,
+    shard smallint NOT NULL,
+    origin text NOT NULL,
+    load_id bigint NOT NULL,
+    row_count bigint NOT NULL,
+    inserted bigint DEFAULT 0 NOT NULL,
+    updated bigint DEFAULT 0 NOT NULL,
+    unchanged bigint DEFAULT 0 NOT NULL,
+    duplicate bigint DEFAULT 0 NOT NULL,
+    rejected bigint DEFAULT 0 NOT NULL,
+    is_committed boolean NOT NULL,
+    seconds double precision NOT NULL,
+    database_seconds double precision NOT NULL,
+    alert_seconds double precision DEFAULT 0 NOT NULL,
+    outbox_seconds double precision DEFAULT 0 NOT NULL,
+    waited_seconds double precision,
+    finished_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    success_ratio double precision GENERATED ALWAYS AS (
+CASE
+    WHEN (row_count = 0) THEN (1)::double precision
+    WHEN is_committed THEN (((row_count - rejected))::double precision / (row_count)::double precision)
+    ELSE (0)::double precision
+END) STORED,
+    rows_per_second double precision GENERATED ALWAYS AS (
+CASE
+    WHEN is_committed THEN ((row_count)::double precision / GREATEST(seconds, (0.000001)::double precision))
+    ELSE (0)::double precision
+END) STORED,
+    CONSTRAINT batch_metrics_pkey PRIMARY KEY (batch_id),
+    CONSTRAINT batch_metrics_origin_is_known CHECK ((origin = ANY (ARRAY['inbox'::text, 'file'::text])))
+);
+
 CREATE TABLE ops.checkpoints (
     resource text NOT NULL,
     chunk_no integer NOT NULL,
@@ -777,6 +811,7 @@ CREATE INDEX upload_files_by_path ON documents.upload_files USING btree (source,
 CREATE INDEX failed_symbols_owed ON market.failed_symbols USING btree (source, symbol) WHERE (NOT isempty(owed_days));
 CREATE UNIQUE INDEX api_tokens_name_in_use ON ops.api_tokens USING btree (name) WHERE (revoked_at IS NULL);
 CREATE INDEX audit_by_time ON ops.audit USING btree (happened_at);
+CREATE INDEX batch_metrics_by_end ON ops.batch_metrics USING brin (finished_at);
 CREATE INDEX dead_letters_by_load ON ops.dead_letters USING btree (load_id);
 CREATE UNIQUE INDEX dead_letters_open_once ON ops.dead_letters USING btree (target, scope, window_key, fingerprint) WHERE (state = 'open'::text);
 CREATE INDEX loads_by_resource ON ops.loads USING btree (resource, load_id DESC);
@@ -1050,6 +1085,21 @@ UNION ALL
     daily_bars_history.known_to,
     daily_bars_history.superseded_by
    FROM market.daily_bars_history;
+CREATE VIEW ops.batch_metrics_hourly AS
+ SELECT target,
+    shard,
+    date_trunc('hour'::text, finished_at) AS hour,
+    count(*) AS batches,
+    count(*) FILTER (WHERE (NOT is_committed)) AS rolled_back,
+    (COALESCE(sum(row_count) FILTER (WHERE is_committed), (0)::numeric))::bigint AS row_count,
+    (COALESCE(sum(duplicate) FILTER (WHERE is_committed), (0)::numeric))::bigint AS duplicate,
+    (COALESCE(sum(rejected) FILTER (WHERE is_committed), (0)::numeric))::bigint AS rejected,
+    percentile_cont((ARRAY[0.5, 0.95, 0.99])::double precision[]) WITHIN GROUP (ORDER BY seconds) AS seconds_p50_p95_p99,
+    percentile_cont((ARRAY[0.5, 0.95, 0.99])::double precision[]) WITHIN GROUP (ORDER BY database_seconds) AS database_seconds_p50_p95_p99,
+    percentile_cont((ARRAY[0.5, 0.95, 0.99])::double precision[]) WITHIN GROUP (ORDER BY waited_seconds) AS waited_seconds_p50_p95_p99,
+    percentile_cont((ARRAY[0.5, 0.95, 0.99])::double precision[]) WITHIN GROUP (ORDER BY rows_per_second) FILTER (WHERE is_committed) AS rows_per_second_p50_p95_p99
+   FROM ops.batch_metrics
+  GROUP BY target, shard, (date_trunc('hour'::text, finished_at));
 
 COMMENT ON SCHEMA devices IS 'Health records of many devices, rolled up by day and week, written by shard.';
 COMMENT ON SCHEMA documents IS 'Files of the landing folders, their versions, their text and how to search it.';
@@ -1146,6 +1196,12 @@ COMMENT ON TABLE ops.audit IS 'One row for each change that a person or a progra
 COMMENT ON COLUMN ops.audit.actor IS 'Name of the token, or user@host of a command.';
 COMMENT ON COLUMN ops.audit.action IS 'What was done (documents.upload).';
 COMMENT ON COLUMN ops.audit.subject IS 'To what (source and batch).';
+COMMENT ON TABLE ops.batch_metrics IS 'One row per batch of a stream, written right after its commit: a crash in between costs this row, never the batch.';
+COMMENT ON COLUMN ops.batch_metrics.is_committed IS 'False for an attempt that was rolled back; its rows come again in other batches.';
+COMMENT ON COLUMN ops.batch_metrics.seconds IS 'From taking the rows to the end of the commit.';
+COMMENT ON COLUMN ops.batch_metrics.database_seconds IS 'The part of it that statements and the commit took, without those of alerts and outbox.';
+COMMENT ON COLUMN ops.batch_metrics.waited_seconds IS 'How long its oldest record had waited when the batch was taken; NULL for files.';
+COMMENT ON VIEW ops.batch_metrics_hourly IS 'Batches by target, shard and hour, with percentiles as arrays of p50, p95 and p99.';
 COMMENT ON TABLE ops.checkpoints IS 'Chunks already staged for a window, committed together with their rows.';
 COMMENT ON COLUMN ops.checkpoints."position" IS 'Where the source continues after this chunk.';
 COMMENT ON TABLE ops.dead_letters IS 'Rows that were not loaded, with their original values, the reason and where they came from.';

@@ -8,6 +8,11 @@ WITH taken AS (
         ORDER BY inbox_id
         LIMIT %(limit_rows)s
     )
-    RETURNING inbox_id, body
+    RETURNING inbox_id, body, received_at
 )
-SELECT inbox_id, body FROM taken ORDER BY inbox_id
+SELECT
+    inbox_id,
+    body,
+    EXTRACT(epoch FROM clock_timestamp() - min(received_at) OVER ())::double precision AS waited_seconds
+FROM taken
+ORDER BY inbox_id

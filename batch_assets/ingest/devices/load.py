@@ -26,7 +26,8 @@ from batch_assets.ingest.devices.files import (
     read_progress,
     scan_device_folder,
 )
-from batch_assets.ingest.devices.parts import ShardPart, split_batch, write_part
+from batch_assets.ingest.devices.parts import ShardPart, split_batch
+from batch_assets.ingest.devices.poison import publish_part
 from batch_assets.ingest.devices.report import DeviceReport, Outcomes
 from batch_assets.ingest.devices.shards import StoredMap, read_shard_map
 from batch_assets.loading.leases import Connector
@@ -227,7 +228,4 @@ class _ShardWriter:
                 is_ended = self._parts.get() is None
 
     def _write(self, stream: Stream, part: ShardPart) -> None:
-        written = stream.publish(
-            lambda conn: write_part(conn, stream.load_id, part, self.stored, self.shard)
-        )
-        self.ledger += written.ledger
+        self.ledger += publish_part(stream, part, self.stored, self.shard)

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from batch_assets.contracts.batch import RejectedRow
 from batch_assets.errors import LedgerImbalance
 from batch_assets.ingest.devices.shards import StoredMap, require_map_version
+from batch_assets.loading.batch_metrics import BatchClock
 from batch_assets.loading.device_tables import (
     stage_device_tables,
     write_device_periods,
@@ -101,14 +102,21 @@ def _by_shard(
     return {shard: part for shard, part in found.items() if part.num_rows}
 
 
-def write_part(conn: psycopg.Connection, load_id: int, part: ShardPart, stored: StoredMap,
-               shard: int) -> Part:  # fmt: skip
+def write_part(
+    conn: psycopg.Connection,
+    load_id: int,
+    part: ShardPart,
+    stored: StoredMap,
+    shard: int,
+    clock: BatchClock,
+) -> Part:
     """Write a part in the caller's transaction: its three kinds of rows, and its place in the file.
 
     Raises:
         ShardMapChanged: It was split by a map that is no longer in force.
     """
     require_map_version(conn, stored.version)
+    clock.row_count = part.row_count
     ledger = write_rows(conn, load_id, part.rows)
     ledger += Ledger(read=len(part.rejected), rejected=len(part.rejected))
     _record_progress(conn, part, stored, shard)
@@ -116,7 +124,9 @@ def write_part(conn: psycopg.Connection, load_id: int, part: ShardPart, stored: 
 
 
 def write_rows(
-    conn: psycopg.Connection, load_id: int, rows: Mapping[RecordKind, pa.RecordBatch]
+    conn: psycopg.Connection,
+    load_id: int,
+    rows: Mapping[RecordKind, pa.RecordBatch],
 ) -> Ledger:
     """Write rows of all kinds in the caller's transaction; returns the server's counts."""
     stage_device_tables(conn)

@@ -196,12 +196,13 @@ def _parts_of(body: Mapping[str, object]) -> list[tuple[RecordKind, Mapping[str,
 def _refuse(
     file: str, number: int, line: str | bytes, body: Mapping[str, object] | None
 ) -> RejectedRow:
-    text = line.decode("utf-8", "backslashreplace") if isinstance(line, bytes) else line
     if body is None:
+        original = original_of_line(line)
+        seen = (original.get("line") or "")[:200]
         violation = Violation(
-            "not_a_json_object", "", text[:200], "one JSON object a line", "mend the line"
+            "not_a_json_object", "", seen, "one JSON object a line", "mend the line"
         )
-        return RejectedRow(file, number, (violation,), {"line": text.rstrip("\r\n")})
+        return RejectedRow(file, number, (violation,), original)
     violation = Violation(
         "no_data",
         "",
@@ -210,6 +211,15 @@ def _refuse(
         "send at least one kind of data",
     )
     return RejectedRow(file, number, (violation,), original_of(body))
+
+
+def original_of_line(line: str | bytes) -> Original:
+    """A line as a dead letter keeps it: by its outer names, or as text if it is no object."""
+    body = _parse(line)
+    if body is not None:
+        return original_of(body)
+    text = line.decode("utf-8", "backslashreplace") if isinstance(line, bytes) else line
+    return {"line": text.rstrip("\r\n")}
 
 
 def original_of(body: Mapping[str, object]) -> Original:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 
 from batch_assets.execution import failpoints
-from batch_assets.ingest.devices.inbox import drain_inbox
+from batch_assets.ingest.devices.drain import drain_inbox
 from batch_assets.ingest.devices.load import DeviceOptions, load_device_files
 from batch_assets.ingest.devices.report import DeviceReport
 from batch_assets.loading.streams import StreamOptions

@@ -10,7 +10,7 @@ from batch_assets.defs.common.pools import POSTGRES_WRITE
 from batch_assets.defs.common.resources import PostgresCopyResource
 from batch_assets.defs.common.retries import translating_failures
 from batch_assets.defs.tables.checks import build_check_specs, evaluate_run
-from batch_assets.defs.tables.metadata import metadata_of, read_courses, summary_of
+from batch_assets.defs.tables.metadata import metadata_of, read_metrics, summary_of
 from batch_assets.ingest.tables.run import run_transfer
 from batch_assets.ingest.tables.transfer import options_of
 from batch_assets.loading.report import LoadReport, LoadState
@@ -102,14 +102,14 @@ def _log(
     A window that failed, or is empty without anybody having said that it may be, is observed only.
     """
     with closing(postgres.connect()) as conn:
-        course = read_courses(conn, [report.load_id]).get(report.load_id, [])
+        metrics = read_metrics(conn, report.load_id)
     is_good = report.state in (LoadState.SUCCESS, LoadState.PARTIAL, LoadState.SKIPPED)
     kind = dg.AssetMaterialization if is_good else dg.AssetObservation
     context.log_event(
         kind(
             asset_key=asset_key,
             partition=report.window.key if is_daily else None,
-            metadata=metadata_of(report, course),
+            metadata=metadata_of(report, metrics),
             description=summary_of(report),
         )
     )

@@ -1,6 +1,7 @@
 """What a person sees of one transfer in the Dagster UI."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 import psycopg
@@ -13,8 +14,12 @@ _BARS = "▁▂▃▄▅▆▇█"
 _PLOT_WIDTH = 120
 
 
-def metadata_of(report: LoadReport, course: Sequence[int]) -> dict[str, dg.MetadataValue]:
-    """Counts, seconds, reasons, and the course of the chunk sizes as a plot."""
+def metadata_of(report: LoadReport, metrics: Mapping[str, Any]) -> dict[str, dg.MetadataValue]:
+    """Counts, seconds, reasons, rows that wait, and the course of the chunk sizes as a plot.
+
+    Args:
+        metrics: Of the load, from the ledger.
+    """
     ledger, seconds = report.ledger, report.wall_seconds
     values: dict[str, dg.MetadataValue] = {
         "state": dg.MetadataValue.text(report.state.value),
@@ -34,7 +39,9 @@ def metadata_of(report: LoadReport, course: Sequence[int]) -> dict[str, dg.Metad
     }
     if seconds and ledger.read:
         values["rows_per_second"] = dg.MetadataValue.int(round(ledger.read / seconds))
-    if course:
+    if "waiting_rows" in metrics:
+        values["rows_waiting"] = dg.MetadataValue.int(metrics["waiting_rows"])
+    if course := metrics.get("chunk_rows"):
         values["last_chunk_rows"] = dg.MetadataValue.int(course[-1])
         values["chunk_rows"] = dg.MetadataValue.md(plot_of(course))
     if report.reject_reasons:
@@ -49,11 +56,12 @@ def summary_of(report: LoadReport) -> str:
     if report.error is not None:
         return str(report.error)
     if report.state is not LoadState.SUCCESS:
-        return f"{report.state}: {report.reason}"
+        return f"{report.state}: {report.message or report.reason}"
     ledger = report.ledger
     outcomes = ("inserted", "updated", "unchanged", "duplicate", "rejected", "skipped", "deleted")
     counts = [f"{getattr(ledger, name)} {name}" for name in outcomes if getattr(ledger, name)]
-    return f"{ledger.read} rows read: {', '.join(counts) or 'none stored'}"
+    waiting = f"; {report.message}" if report.message else ""
+    return f"{ledger.read} rows read: {', '.join(counts) or 'none stored'}{waiting}"
 
 
 def plot_of(course: Sequence[int]) -> str:
@@ -68,11 +76,7 @@ def plot_of(course: Sequence[int]) -> str:
     )
 
 
-def read_courses(conn: psycopg.Connection, load_ids: Sequence[int]) -> Mapping[int, list[int]]:
-    """Chunk sizes of loads that had chunks, by load."""
-    rows = conn.execute(
-        "SELECT load_id, metrics -> 'chunk_rows' FROM ops.loads "
-        "WHERE load_id = ANY (%s) AND metrics ? 'chunk_rows'",
-        (list(load_ids),),
-    ).fetchall()
-    return dict(rows)
+def read_metrics(conn: psycopg.Connection, load_id: int) -> Mapping[str, Any]:
+    """What the ledger keeps of a load besides its counts."""
+    row = conn.execute("SELECT metrics FROM ops.loads WHERE load_id = %s", (load_id,)).fetchone()
+    return row[0] if row and row[0] else {}

@@ -39,7 +39,7 @@ from batch_assets.loading.streams import Part, Stream, StreamOptions
 from batch_assets.loading.streams import open_stream as take_stream
 from batch_assets.postgres.sql_files import read_query
 from batch_assets.sources.tables.decode import prepare_session
-from batch_assets.sources.tables.horizon import below, find_horizon, start_of_run
+from batch_assets.sources.tables.horizon import Horizon, below, find_horizon, start_of_run
 from batch_assets.sources.tables.open import open_snapshot, reading
 from batch_assets.sources.tables.queue_table import QueueTable
 from batch_assets.sources.tables.statement import Position
@@ -50,6 +50,8 @@ _STAGING = sql.Identifier("pg_temp", "batch_assets_part")
 # Where no earlier chunk says better.
 _FIRST_CHUNK_ROWS = 10_000
 
+_REASONS = {LoadState.SKIPPED: "nothing_new", LoadState.NOT_READY: "rows_wait"}
+
 
 def continue_transfer(
     connect: Connector, transfer: Transfer, source: Connector, options: LoadOptions
@@ -57,8 +59,9 @@ def continue_transfer(
     """Load what is new, or what a queue holds, chunk by chunk; modes `incremental` and `queue`.
 
     Returns:
-        One report over all chunks; `skipped` if there was nothing to read. Chunks that were
-        committed before a failure stay, and the next run goes on after them.
+        One report over all chunks; `skipped` if there was nothing to read, `not_ready` if all that
+        is there has to wait for others. Chunks that were committed before a failure stay, and the
+        next run goes on after them.
 
     Raises:
         LeaseHeld: Another run of the transfer is under way.
@@ -93,6 +96,25 @@ def _chunk_size(transfer: Transfer) -> ChunkSize:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Rows that are there and are left to the next run, and why."""
+
+    rows: int
+    text: str
+
+
+def _waiting(transfer: Transfer, horizon: Horizon | None) -> Waiting | None:
+    if horizon is None:
+        return None
+    rows = horizon.waiting_rows
+    return Waiting(
+        rows,
+        f"{rows} rows, from {transfer.incremental_column} = {horizon.value} on, wait for "
+        f"{horizon.waits_for}: it may hold a lower value; the next run reads them",
+    )
+
+
 @dataclass(slots=True)
 class _Run:
     plan: TransferPlan
@@ -102,6 +124,7 @@ class _Run:
     options: LoadOptions
     size: ChunkSize
     rejected: list[RejectedRow] = field(default_factory=list)
+    waiting: Waiting | None = None
     _chunk_no: int = 0
 
     @property
@@ -116,20 +139,23 @@ class _Run:
                 self._empty_queue()
         except (psycopg.DataError, psycopg.IntegrityError, DataError) as cause:
             return self._close(LoadState.FAILED, as_refusal(self.stream.resource, cause))
-        if self.stream.ledger.read == 0:
-            return self._close(LoadState.SKIPPED)
-        return self._close(LoadState.SUCCESS)
+        if self.stream.ledger.read:
+            return self._close(LoadState.SUCCESS)
+        return self._close(LoadState.NOT_READY if self.waiting else LoadState.SKIPPED)
 
     def _close(self, state: LoadState, error: BatchAssetsError | None = None) -> LoadReport:
-        reason = type(error).__name__ if error else ""
+        reason = type(error).__name__ if error else _REASONS.get(state, "")
+        waiting = self.waiting
         report = self.stream.close(
             state,
-            reason="nothing_new" if state is LoadState.SKIPPED else reason,
+            reason=reason,
+            message=waiting.text if waiting else "",
             error=error,
             metrics={
                 "chunk_rows": self.size.course,
                 "last_chunk_rows": self.size.current_rows,
                 "chunks": self._chunk_no,
+                **({"waiting_rows": waiting.rows, "waiting": waiting.text} if waiting else {}),
             },
             keep_position=True,
         )
@@ -148,9 +174,11 @@ class _Run:
         with open_snapshot(self.source, transfer) as conn:
             with reading(transfer):
                 ordered = statement.read_ordered(conn, names)
-                conditions = start_of_run(transfer, ordered, self.stream.resumed_from)
-                horizon = find_horizon(conn, transfer, conditions)
-            upper = [below(ordered, horizon)] if horizon is not None else []
+                position = self.stream.resumed_from
+                conditions = start_of_run(transfer, ordered, position)
+                horizon = find_horizon(conn, transfer, ordered, conditions, position)
+            upper = [below(ordered, horizon.value)] if horizon else []
+            self.waiting = _waiting(transfer, horizon)
             while True:
                 begun = [*conditions, *upper]
                 with reading(transfer):
@@ -174,6 +202,7 @@ class _Run:
                 with reading(self.transfer):
                     claimed = queue.claim(conn, self.size.current_rows)
                 if not claimed:
+                    self.waiting = self._left_in(queue, conn)
                     return
                 self._publish(conn, [queue.is_claimed], {})
                 reach("queue.before_mark")
@@ -192,6 +221,7 @@ class _Run:
                 with reading(self.transfer):
                     claimed = queue.claim(conn, self.size.current_rows)
                 if not claimed:
+                    self.waiting = self._left_in(queue, conn)
                     return Part(Ledger())
                 part = self._write(conn, conn, [queue.is_claimed], {}, hold=True)
                 with reading(self.transfer):
@@ -201,6 +231,15 @@ class _Run:
             self._timed(write)
             if self.stream.ledger.read == read_before:
                 return
+
+    def _left_in(self, queue: QueueTable, conn: psycopg.Connection) -> Waiting | None:
+        with reading(self.transfer):
+            rows = queue.count_left(conn)
+        if not rows:
+            return None
+        return Waiting(
+            rows, f"{rows} rows of the queue are held by others, or came just now: the next run's"
+        )
 
     def _publish(
         self, source: psycopg.Connection, conditions: Sequence[sql.Composable], position: Position

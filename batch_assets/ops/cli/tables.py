@@ -115,6 +115,7 @@ def _print(report: "LoadReport", *, as_json: bool) -> None:
         "window": report.window.key,
         "state": report.state.value,
         "reason": report.reason or None,
+        "message": report.message or None,
         "load_id": report.load_id,
         **asdict(report.ledger),
         "seconds": round(report.wall_seconds, 3),
@@ -125,3 +126,5 @@ def _print(report: "LoadReport", *, as_json: bool) -> None:
         return
     counts = ", ".join(f"{count} {name}" for name, count in asdict(report.ledger).items() if count)
     sys.stdout.write(f"{report.window.key}  {report.state.value}  {counts or report.reason}\n")
+    if report.message:
+        sys.stderr.write(f"{report.message}\n")

@@ -50,6 +50,16 @@ class QueueTable:
             )
         ).rowcount
 
+    def count_left(self, conn: psycopg.Connection) -> int:
+        """Rows that are not processed, whoever holds them."""
+        row = conn.execute(
+            sql.SQL("SELECT count(*) FROM {} WHERE NOT {}").format(
+                SourceStatement(self.transfer).relation,
+                sql.Identifier("t", self.transfer.processed_column),
+            )
+        ).fetchone()
+        return int(row[0]) if row else 0
+
     def mark(self, conn: psycopg.Connection) -> int:
         """Mark the claimed rows as processed, in the caller's transaction.
 

@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from batch_assets.errors import (
     ConfigurationError,
@@ -78,8 +81,51 @@ def test_rows_of_a_transaction_under_way_are_read_once_it_has_ended(project: Pro
     after = project.go_on(by_id)
 
     assert during.ledger == Ledger(read=1, unchanged=1)
+    assert "1 rows, from id = 12 on, wait for the transaction of pid" in during.message
     assert after.ledger == Ledger(read=3, inserted=2, unchanged=1)
+    assert after.message == ""
     assert project.differences() == 0
+
+
+def test_rows_that_all_wait_are_not_called_nothing_new(project: Project) -> None:
+    project.create_orders(10)
+    by_id = orders(mode="incremental", incremental_column="id")
+    with project.connect_source() as slow:
+        slow.execute("INSERT INTO orders (id, day) VALUES (0, '2024-09-30')")
+        project.change_source("UPDATE orders SET amount = 1")
+        report = project.go_on(by_id)
+        pid = slow.info.backend_pid
+
+    assert (report.state, report.reason) == (LoadState.NOT_READY, "rows_wait")
+    assert f"10 rows, from id = 1 on, wait for the transaction of pid {pid}" in report.message
+    stored = project.query("SELECT state, reason, metrics -> 'waiting_rows' FROM ops.loads")
+    assert stored == [("not_ready", "rows_wait", 10)]
+
+
+def test_only_transactions_of_the_same_database_hold_rows_back_whoever_looks(
+    project: Project,
+) -> None:
+    project.create_orders(10)
+    project.change_source(
+        "DO $$ BEGIN CREATE ROLE tables_reader LOGIN PASSWORD 'reads'; "
+        "EXCEPTION WHEN duplicate_object THEN NULL; END $$"
+    )
+    project.change_source("GRANT SELECT ON orders TO tables_reader")
+    reader = make_conninfo(project.source, user="tables_reader", password="reads")
+    as_reader = replace(project, source=reader)
+    by_id = orders(mode="incremental", incremental_column="id")
+    with project.connect_source() as here, project.connect() as elsewhere:
+        elsewhere.execute("CREATE TABLE unrelated ()")
+        here.execute("CREATE TABLE related ()")
+        project.change_source("UPDATE orders SET amount = 1")
+        held_back = as_reader.go_on(by_id)
+        pid = here.info.backend_pid
+        here.rollback()
+        free = as_reader.go_on(by_id)
+
+    assert held_back.state is LoadState.NOT_READY
+    assert f"the transaction of pid {pid}" in held_back.message
+    assert free.ledger == Ledger(read=10, inserted=10)
 
 
 def test_lookback_reads_a_stretch_again(project: Project) -> None:
@@ -177,6 +223,7 @@ def test_rows_that_others_have_locked_are_left_to_them(project: Project) -> None
     rest = project.go_on(queue())
 
     assert report.ledger == Ledger(read=6, inserted=6)
+    assert "4 rows of the queue are held by others" in report.message
     assert rest.ledger == Ledger(read=4, inserted=4)
 
 

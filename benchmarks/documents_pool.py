@@ -55,16 +55,16 @@ class PoolMeter:
         """So far: of processes that live, and of those that have ended and were waited for."""
         own = self._own.cpu_times()
         total = own.user + own.system
-        for child in self._own.children(recursive=True):
-            try:
-                if not _is_ours(child):
-                    continue
-                times = child.cpu_times()
-            except psutil.NoSuchProcess:
-                continue  # ended since it was listed; the host has its time by now
-            total += times.user + times.system
-            # Only the host waits for others of ours.
-            total += times.children_user + times.children_system
+        for host in self._own.children():
+            if not _is_host(host):
+                continue
+            # Below the host everything is ours, also what has ended and was not waited for yet.
+            for process in (host, *host.children(recursive=True)):
+                try:
+                    times = process.cpu_times()
+                except psutil.NoSuchProcess:
+                    continue  # ended since it was listed; the host has its time by now
+                total += times.user + times.system + times.children_user + times.children_system
         return total
 
     def spent(self) -> tuple[float, float]:
@@ -72,9 +72,11 @@ class PoolMeter:
         return time.perf_counter() - self._started, self.cpu_seconds() - self._before
 
 
-def _is_ours(process: psutil.Process) -> bool:
-    words = process.cmdline()
-    return any(word.startswith("batch_assets.execution.") for word in words)
+def _is_host(process: psutil.Process) -> bool:
+    try:
+        return "batch_assets.execution.host" in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
 
 
 def write_poison(

@@ -1,8 +1,8 @@
 """A worker: runs tasks one after another, until its socket is closed.
 
-Started by the host as `python -m batch_assets.execution.worker`; imports nothing heavy, and of the
-users' modules only those that hold the functions it is asked for. Its standard output and error
-belong to the tasks; messages travel over a socket that they do not know.
+Forked by template.py, or started by the host as `python -m batch_assets.execution.worker`; imports
+nothing heavy, and of the users' modules only those that hold the functions it is asked for. Its
+standard output and error belong to the tasks; messages travel over a socket that they do not know.
 """
 
 import faulthandler
@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -66,25 +66,30 @@ def main() -> None:
     parent_pid, preload = int(sys.argv[1]), sys.argv[2:]
     if not process_limits.die_with_parent(parent_pid, signal.SIGKILL):
         os._exit(0)
+    prepare_process(preload)
+    serve(socket.socket(fileno=CONTROL_DESCRIPTOR))
+    # Not through the interpreter's own end: threads a parser left must not delay it.
+    os._exit(0)
+
+
+def prepare_process(preload: Iterable[str]) -> None:
+    """Set up the calling process for tasks, and import modules for them."""
     process_limits.forbid_core_files()
     process_limits.offer_to_kernel()
     # Tells in which line of Python a parser written in C died.
     faulthandler.enable()
     # Not inherited by what a task starts: only this process can speak for it.
     os.set_inheritable(CONTROL_DESCRIPTOR, False)
-    control = socket.socket(fileno=CONTROL_DESCRIPTOR)
     for module in preload:
         # A task that needs it will say why it cannot be imported.
         with suppress(Exception):
             importlib.import_module(module)
-    _serve(control)
-    # Not through the interpreter's own end: threads a parser left must not delay it.
-    os._exit(0)
 
 
-def _serve(control: socket.socket) -> None:
+def serve(control: socket.socket) -> None:
+    """Run one task after another, until the socket is closed."""
     first_resident_bytes = process_limits.resident_bytes()
-    control.sendall(encode_message("ready"))
+    control.sendall(encode_message("ready", os.getpid()))
     reader = MessageReader()
     while received := control.recv(_RECEIVE_BYTES):
         for number, function, inline, file, is_spread, memory_bytes, result_file in reader.feed(

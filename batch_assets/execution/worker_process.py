@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from batch_assets.execution.descendants import MARK
 from batch_assets.execution.framing import Message, MessageReader, encode_message
 from batch_assets.execution.worker import CONTROL_DESCRIPTOR
 
@@ -43,7 +44,7 @@ class WorkerProcess:
     """A worker and its two channels, both non-blocking on this side.
 
     Attributes:
-        pid: Also the id of its process group.
+        pid: Also the id of its process group; 0 until it has told.
         mark: In its environment, and in that of whatever it starts.
         control: Messages.
         output: Read end of its standard output and error.
@@ -134,8 +135,10 @@ class WorkerProcess:
     def kill(self) -> None:
         """End it together with what it started in its process group."""
         self.is_retired = True
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        # 0 would be our own group; one that has not told its id ends when its channels close.
+        if self.pid:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Close both channels; a worker that lives ends by that."""
@@ -143,45 +146,102 @@ class WorkerProcess:
         os.close(self.output)
 
 
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """Both ends of what connects a worker with the host.
+
+    Attributes:
+        control: Our side of the messages.
+        their_control: The worker's.
+        output: Read end of what it writes.
+        their_output: Where it writes.
+    """
+
+    control: socket.socket
+    their_control: socket.socket
+    output: int
+    their_output: int
+
+    @classmethod
+    def open(cls) -> "Channels":
+        """New ones; ours do not block.
+
+        Raises:
+            OSError: The system has no room for more.
+        """
+        control, their_control = socket.socketpair()
+        try:
+            output, their_output = os.pipe()
+        except OSError:
+            control.close()
+            their_control.close()
+            raise
+        control.setblocking(False)
+        os.set_blocking(output, False)
+        return cls(control, their_control, output, their_output)
+
+    def close_ours(self) -> None:
+        """Close our ends: there is no worker."""
+        self.control.close()
+        os.close(self.output)
+
+    def close_theirs(self) -> None:
+        """Close the worker's ends, which it has by now."""
+        self.their_control.close()
+        os.close(self.their_output)
+
+
 def start_worker(
     environment: Mapping[str, str], preload: Sequence[str], mark: str
 ) -> WorkerProcess:
-    """Start a worker in a process group of its own.
+    """Start a worker from nothing, in a process group of its own.
 
     Raises:
         OSError: The system has no room for another process.
     """
-    ours, theirs = socket.socketpair()
-    reading, writing = os.pipe()
+    channels = Channels.open()
+    try:
+        pid = start_module(
+            "batch_assets.execution.worker",
+            preload,
+            {**environment, MARK: mark},
+            control=channels.their_control,
+            output=channels.their_output,
+        )
+    except OSError:
+        channels.close_ours()
+        raise
+    finally:
+        channels.close_theirs()
+    return WorkerProcess(pid, mark, channels.control, channels.output)
+
+
+def start_module(
+    module: str,
+    preload: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    control: socket.socket,
+    output: int,
+) -> int:
+    """Start a module of ours with its socket, in a process group of its own; returns its id.
+
+    Raises:
+        OSError: The system has no room for another process.
+    """
     nothing = os.open(os.devnull, os.O_RDONLY)
     try:
-        pid = os.posix_spawn(
+        return os.posix_spawn(
             sys.executable,
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                "batch_assets.execution.worker",
-                str(os.getpid()),
-                *preload,
-            ],
+            [sys.executable, "-P", "-m", module, str(os.getpid()), *preload],
             environment,
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, nothing, 0),
-                (os.POSIX_SPAWN_DUP2, writing, 1),
-                (os.POSIX_SPAWN_DUP2, writing, 2),
-                (os.POSIX_SPAWN_DUP2, theirs.fileno(), CONTROL_DESCRIPTOR),
+                (os.POSIX_SPAWN_DUP2, output, 1),
+                (os.POSIX_SPAWN_DUP2, output, 2),
+                (os.POSIX_SPAWN_DUP2, control.fileno(), CONTROL_DESCRIPTOR),
             ],
             setpgroup=0,
         )
-    except OSError:
-        ours.close()
-        os.close(reading)
-        raise
     finally:
-        theirs.close()
-        os.close(writing)
         os.close(nothing)
-    ours.setblocking(False)
-    os.set_blocking(reading, False)
-    return WorkerProcess(pid, mark, ours, reading)

@@ -16,7 +16,6 @@ from functools import partial
 
 from batch_assets.execution.deaths import judge_death
 from batch_assets.execution.descendants import (
-    MARK,
     end_orphans,
     has_orphans,
     list_orphans,
@@ -24,7 +23,8 @@ from batch_assets.execution.descendants import (
 )
 from batch_assets.execution.framing import Message
 from batch_assets.execution.tasks import TaskOutcome
-from batch_assets.execution.worker_process import HostedTask, WorkerProcess, start_worker
+from batch_assets.execution.template_process import WorkerStarter
+from batch_assets.execution.worker_process import HostedTask, WorkerProcess
 
 MAX_ATTEMPTS = 2
 
@@ -111,10 +111,12 @@ class Workforce:
         self._selector = selector
         self._tell_started = tell_started
         self._tell_ended = tell_ended
+        self._starter = WorkerStarter(plan.environment, plan.preload, plan.mark, selector)
         self._workers: dict[int, WorkerProcess] = {}
+        # Forks that have not told their process id yet, by mark.
+        self._unborn: dict[str, WorkerProcess] = {}
         self._queue: deque[HostedTask] = deque()
         self._retries: deque[HostedTask] = deque()
-        self._started = 0
         self._failed_starts = 0
         self._kernel_kills = read_kernel_kills()
         self._kernel_kills_read_at = time.monotonic()
@@ -155,16 +157,18 @@ class Workforce:
         if self.is_stopping:
             return
         living = sum(not worker.is_retired for worker in self._workers.values())
-        for _ in range(self._plan.workers + self._plan.spare_workers - living):
-            self._started += 1
-            mark = f"{self._plan.mark}.{self._started}"
+        missing = self._plan.workers + self._plan.spare_workers - living - len(self._unborn)
+        for _ in range(missing):
             try:
-                worker = start_worker(
-                    {**self._plan.environment, MARK: mark}, self._plan.preload, mark
-                )
+                worker = self._starter.start()
             except OSError as error:
                 raise NoWorkers(f"a worker process cannot be started: {error}") from error
-            self._workers[worker.pid] = worker
+            if worker is None:
+                return
+            if worker.pid:
+                self._workers[worker.pid] = worker
+            else:
+                self._unborn[worker.mark] = worker
             for channel, act in (
                 (worker.control, self._read_messages),
                 (worker.output, self._read_output),
@@ -226,11 +230,17 @@ class Workforce:
             worker.read_output()
             self._forget(worker)
             self._judge(worker, status, usage.ru_maxrss * 1024)
-        end_orphans(self._workers, {worker.mark for worker in self._workers.values()})
+        marks = {worker.mark for worker in self._workers.values()}
+        if self._starter.template_pid:
+            marks |= {self._starter.template_mark, *self._unborn}
+        end_orphans(self._our_pids(), marks)
 
     def end_all(self) -> None:
         """End every process and wait for it, for a moment."""
         self.is_stopping = True
+        self._starter.end()
+        for worker in list(self._unborn.values()):
+            self._forget_unborn(worker)
         for worker in self._workers.values():
             worker.running = None
             worker.kill()
@@ -249,15 +259,17 @@ class Workforce:
         if worker.is_closed and not worker.is_retired:
             # It is dying, or a task has closed its channel: either way it is of no use any more.
             worker.kill()
-        if worker.is_closed:
+        if worker.is_closed and worker.mark in self._unborn:
+            self._starter.note_failure()
+            self._forget_unborn(worker)
+        elif worker.is_closed:
             with suppress(KeyError):
                 self._selector.unregister(worker.control)
 
     def _hear(self, worker: WorkerProcess, message: Message) -> None:
         kind, *parts = message
         if kind == "ready":
-            worker.is_ready = True
-            self._failed_starts = 0
+            self._greet(worker, parts[0])
             return
         number, outcome, inline, file, error, details, peak_bytes, is_worn = parts
         task = worker.running
@@ -271,9 +283,20 @@ class Workforce:
             Ending(outcome, error, details, (inline, file), seconds, peak_bytes),
         )
         # Children of the worker it knows itself; what has left them is handed to us.
-        is_worn = is_worn or has_orphans(self._workers, worker.mark)
+        is_worn = is_worn or has_orphans(self._our_pids(), worker.mark)
         if is_worn or worker.tasks_done >= self._plan.tasks_per_worker:
             worker.kill()
+
+    def _greet(self, worker: WorkerProcess, pid: int) -> None:
+        worker.is_ready = True
+        self._failed_starts = 0
+        self._starter.note_ready()
+        if self._unborn.pop(worker.mark, None) is not None:
+            worker.pid = pid
+            self._workers[pid] = worker
+
+    def _our_pids(self) -> set[int]:
+        return {*self._workers, self._starter.template_pid}
 
     def _give(self, worker: WorkerProcess, task: HostedTask) -> None:
         task.attempts += 1
@@ -332,6 +355,14 @@ class Workforce:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(worker.pid, signal.SIGKILL)
         del self._workers[worker.pid]
+        self._close_channels(worker)
+
+    def _forget_unborn(self, worker: WorkerProcess) -> None:
+        # It ends by itself when its channels close, or never was.
+        del self._unborn[worker.mark]
+        self._close_channels(worker)
+
+    def _close_channels(self, worker: WorkerProcess) -> None:
         for channel in (worker.control, worker.output):
             with suppress(KeyError):
                 self._selector.unregister(channel)

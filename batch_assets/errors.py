@@ -33,6 +33,11 @@
     │   └── MigrationError            the database is not what the files say
     ├── SourceRefused                 a vendor wants no request of ours at all    (fatal)
     ├── RunRefused                    Dagster did not accept what was asked for   (fatal)
+    ├── RequestRefused                what a person asked for cannot be done      (fatal)
+    │   ├── UnknownBackfill           there is none of that number
+    │   ├── BackfillOverlaps          another one loads some of the same partitions
+    │   ├── BackfillEnded             it is over; nothing about it can be changed
+    │   └── PlanOutdated              the world is no longer what the plan says
     └── SourceChanged                 the input changed while it was being read   (retryable)
 
 Messages have three parts: what was observed, what was expected, what to do next.
@@ -181,6 +186,30 @@ class SourceRefused(BatchAssetsError):
 
 class RunRefused(BatchAssetsError):
     """Dagster does not know the asset, partition or backfill, or did not accept the request."""
+
+
+class RequestRefused(BatchAssetsError):
+    """What a person asked for cannot be done, and nothing was."""
+
+
+class UnknownBackfill(RequestRefused):
+    """There is no backfill of that number."""
+
+
+class BackfillOverlaps(RequestRefused):
+    """Another backfill, not yet ended, loads some of the same partitions."""
+
+    def __init__(self, message: str, *, backfill_id: int) -> None:
+        super().__init__(message)
+        self.backfill_id = backfill_id
+
+
+class BackfillEnded(RequestRefused):
+    """The backfill is over; it can be retried, but no longer changed."""
+
+
+class PlanOutdated(RequestRefused):
+    """A plan would be applied to a world that is no longer what it was made for."""
 
 
 class SourceChanged(BatchAssetsError):

@@ -507,6 +507,60 @@ CREATE TABLE ops.audit (
     CONSTRAINT audit_pkey PRIMARY KEY (audit_id)
 );
 
+CREATE TABLE ops.backfill_partitions (
+    backfill_id bigint NOT NULL,
+    "position" integer NOT NULL,
+    partition_key text NOT NULL,
+    why text,
+    CONSTRAINT backfill_partitions_pkey PRIMARY KEY (backfill_id, partition_key)
+);
+
+CREATE TABLE ops.backfill_runs (
+    run_id text NOT NULL,
+    backfill_id bigint NOT NULL,
+    began_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    held_at timestamp with time zone,
+    CONSTRAINT backfill_runs_pkey PRIMARY KEY (run_id)
+);
+
+CREATE TABLE ops.backfill_segments (
+    dagster_backfill_id text NOT NULL,
+    backfill_id bigint NOT NULL,
+    partitions integer NOT NULL,
+    launched_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    held_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    end_status text,
+    CONSTRAINT backfill_segments_pkey PRIMARY KEY (dagster_backfill_id)
+);
+
+CREATE TABLE ops.backfills (
+    backfill_id bigint GENERATED ALWAYS AS IDENTITY,
+    asset_key text NOT NULL,
+    feed text NOT NULL,
+    target text NOT NULL,
+    scope text NOT NULL,
+    first_key text NOT NULL,
+    last_key text NOT NULL,
+    partitions integer NOT NULL,
+    fingerprint text NOT NULL,
+    is_forced boolean DEFAULT false NOT NULL,
+    symbols text[],
+    priority integer DEFAULT '-10'::integer NOT NULL,
+    wanted text DEFAULT 'run'::text NOT NULL,
+    state text DEFAULT 'requested'::text NOT NULL,
+    problem text DEFAULT ''::text NOT NULL,
+    retry_of bigint,
+    requested_by text NOT NULL,
+    requested_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    started_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    CONSTRAINT backfills_pkey PRIMARY KEY (backfill_id),
+    CONSTRAINT backfills_end_is_final CHECK (((ended_at IS NOT NULL) = (state = ANY (ARRAY['success'::text, 'partial'::text, 'failed'::text, 'canceled'::text])))),
+    CONSTRAINT backfills_state_is_known CHECK ((state = ANY (ARRAY['requested'::text, 'running'::text, 'paused'::text, 'success'::text, 'partial'::text, 'failed'::text, 'canceled'::text]))),
+    CONSTRAINT backfills_wanted_is_known CHECK ((wanted = ANY (ARRAY['run'::text, 'pause'::text, 'cancel'::text])))
+);
+
 CREATE TABLE ops.batch_metrics (
     batch_id bigint GENERATED ALWAYS AS IDENTITY,
     target text NOT NULL,
@@ -586,6 +640,17 @@ CREATE TABLE ops.dead_letters (
     CONSTRAINT dead_letters_state_is_known CHECK ((state = ANY (ARRAY['open'::text, 'superseded'::text, 'replayed'::text, 'discarded'::text])))
 );
 
+CREATE TABLE ops.eta_accuracy (
+    backfill_id bigint NOT NULL,
+    done_tenths smallint NOT NULL,
+    estimated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    p50_at timestamp with time zone NOT NULL,
+    p90_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT eta_accuracy_pkey PRIMARY KEY (backfill_id, done_tenths),
+    CONSTRAINT eta_accuracy_tenths_are_of_ten CHECK (((done_tenths >= 0) AND (done_tenths <= 9)))
+);
+
 CREATE TABLE ops.leases (
     resource text NOT NULL,
     holder text NOT NULL,
@@ -638,6 +703,13 @@ CREATE TABLE ops.loads (
     CONSTRAINT loads_recognised_by_is_known CHECK ((recognised_by = ANY (ARRAY['source_hash'::text, 'content_hash'::text, 'difference'::text]))),
     CONSTRAINT loads_state_is_known CHECK ((state = ANY (ARRAY['running'::text, 'success'::text, 'failed'::text, 'skipped'::text, 'partial'::text, 'not_ready'::text, 'unconfirmed_empty'::text]))),
     CONSTRAINT loads_target_balances CHECK (((rows_after IS NULL) OR (rows_after = ((rows_before + rows_inserted) - rows_deleted))))
+);
+
+CREATE TABLE ops.paused_feeds (
+    feed text NOT NULL,
+    paused_by text NOT NULL,
+    paused_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT paused_feeds_pkey PRIMARY KEY (feed)
 );
 
 CREATE TABLE ops.plan_windows (
@@ -811,10 +883,15 @@ CREATE INDEX upload_files_by_path ON documents.upload_files USING btree (source,
 CREATE INDEX failed_symbols_owed ON market.failed_symbols USING btree (source, symbol) WHERE (NOT isempty(owed_days));
 CREATE UNIQUE INDEX api_tokens_name_in_use ON ops.api_tokens USING btree (name) WHERE (revoked_at IS NULL);
 CREATE INDEX audit_by_time ON ops.audit USING btree (happened_at);
+CREATE INDEX backfill_runs_by_backfill ON ops.backfill_runs USING btree (backfill_id);
+CREATE INDEX backfill_segments_by_backfill ON ops.backfill_segments USING btree (backfill_id, launched_at);
+CREATE UNIQUE INDEX backfills_run_once ON ops.backfills USING btree (fingerprint) WHERE (ended_at IS NULL);
+CREATE INDEX backfills_unfinished ON ops.backfills USING btree (backfill_id) WHERE (ended_at IS NULL);
 CREATE INDEX batch_metrics_by_end ON ops.batch_metrics USING brin (finished_at);
 CREATE INDEX dead_letters_by_load ON ops.dead_letters USING btree (load_id);
 CREATE UNIQUE INDEX dead_letters_open_once ON ops.dead_letters USING btree (target, scope, window_key, fingerprint) WHERE (state = 'open'::text);
 CREATE INDEX loads_by_resource ON ops.loads USING btree (resource, load_id DESC);
+CREATE INDEX loads_by_run ON ops.loads USING btree (run_id, window_key);
 CREATE INDEX loads_running ON ops.loads USING btree (resource) WHERE (state = 'running'::text);
 CREATE INDEX loads_with_chunks ON ops.loads USING btree (target, scope, load_id DESC) WHERE (metrics ? 'last_chunk_rows'::text);
 CREATE INDEX plan_windows_by_load ON ops.plan_windows USING btree (load_id);
@@ -1085,6 +1162,64 @@ UNION ALL
     daily_bars_history.known_to,
     daily_bars_history.superseded_by
    FROM market.daily_bars_history;
+CREATE VIEW ops.backfill_outcomes AS
+ SELECT p.backfill_id,
+    p."position",
+    p.partition_key,
+    p.why,
+    l.load_id,
+    l.run_id,
+    COALESCE(l.state, 'waiting'::text) AS state,
+    COALESCE(l.reason, ''::text) AS reason,
+    COALESCE(l.error_class, ''::text) AS error_class,
+    COALESCE(l.error_message, ''::text) AS error_message,
+    l.started_at,
+    l.finished_at,
+    COALESCE(l.rows_read, (0)::bigint) AS rows_read,
+    COALESCE(l.rows_inserted, (0)::bigint) AS rows_inserted,
+    COALESCE(l.rows_updated, (0)::bigint) AS rows_updated,
+    COALESCE(l.rows_unchanged, (0)::bigint) AS rows_unchanged,
+    COALESCE(l.rows_duplicate, (0)::bigint) AS rows_duplicate,
+    COALESCE(l.rows_rejected, (0)::bigint) AS rows_rejected,
+    COALESCE(l.rows_skipped, (0)::bigint) AS rows_skipped
+   FROM (ops.backfill_partitions p
+     LEFT JOIN ( SELECT DISTINCT ON (r.backfill_id, o.window_key) r.backfill_id,
+            o.load_id,
+            o.target,
+            o.scope,
+            o.window_key,
+            o.resource,
+            o.state,
+            o.reason,
+            o.recognised_by,
+            o.publish_path,
+            o.rows_read,
+            o.rows_inserted,
+            o.rows_updated,
+            o.rows_unchanged,
+            o.rows_duplicate,
+            o.rows_rejected,
+            o.rows_skipped,
+            o.rows_deleted,
+            o.rows_before,
+            o.rows_after,
+            o.source_file,
+            o.source_hash,
+            o.content_hash,
+            o.contract_version,
+            o.lease_token,
+            o.run_id,
+            o.error_class,
+            o.error_message,
+            o.is_retryable,
+            o.started_at,
+            o.finished_at,
+            o.metrics,
+            o.known_at
+           FROM ((ops.backfill_runs r
+             JOIN ops.backfills b ON ((b.backfill_id = r.backfill_id)))
+             JOIN ops.loads o ON (((o.run_id = r.run_id) AND (o.target = b.target) AND (o.scope = b.scope))))
+          ORDER BY r.backfill_id, o.window_key, ((o.state = 'skipped'::text) AND (NOT (o.reason IS DISTINCT FROM 'already_present'::text))), o.load_id DESC) l ON (((l.backfill_id = p.backfill_id) AND (l.window_key = p.partition_key))));
 CREATE VIEW ops.batch_metrics_hourly AS
  SELECT target,
     shard,
@@ -1196,6 +1331,21 @@ COMMENT ON TABLE ops.audit IS 'One row for each change that a person or a progra
 COMMENT ON COLUMN ops.audit.actor IS 'Name of the token, or user@host of a command.';
 COMMENT ON COLUMN ops.audit.action IS 'What was done (documents.upload).';
 COMMENT ON COLUMN ops.audit.subject IS 'To what (source and batch).';
+COMMENT ON VIEW ops.backfill_outcomes IS 'Each partition of each backfill with the load that counts; state waiting where there is none.';
+COMMENT ON TABLE ops.backfill_partitions IS 'What each backfill is to load; position is the i of [i/n].';
+COMMENT ON COLUMN ops.backfill_partitions.why IS 'The reason in the plan; NULL where nobody planned.';
+COMMENT ON TABLE ops.backfill_runs IS 'Runs that worked for a backfill, written by the run when it begins.';
+COMMENT ON COLUMN ops.backfill_runs.held_at IS 'When the run stopped before its next partition, because of a pause or a cancellation.';
+COMMENT ON TABLE ops.backfill_segments IS 'The Dagster backfills of a backfill: the first, and one for each resumption.';
+COMMENT ON COLUMN ops.backfill_segments.held_at IS 'When a pause kept partitions of it from being handed out.';
+COMMENT ON COLUMN ops.backfill_segments.end_status IS 'Dagster''s own; NULL where Dagster no longer knows it.';
+COMMENT ON TABLE ops.backfills IS 'One row per backfill that somebody asked for.';
+COMMENT ON COLUMN ops.backfills.feed IS 'What a pause of a feed names; a tag of its runs.';
+COMMENT ON COLUMN ops.backfills.scope IS 'With target: the loads that count as its outcome.';
+COMMENT ON COLUMN ops.backfills.fingerprint IS 'SHA-256 of asset, partitions, symbols and force.';
+COMMENT ON COLUMN ops.backfills.wanted IS 'What people asked for last; state is how far that is.';
+COMMENT ON COLUMN ops.backfills.problem IS 'Why it does not go on by itself, for a person.';
+COMMENT ON COLUMN ops.backfills.retry_of IS 'The backfill whose failed partitions this one loads again.';
 COMMENT ON TABLE ops.batch_metrics IS 'One row per batch of a stream, written right after its commit: a crash in between costs this row, never the batch.';
 COMMENT ON COLUMN ops.batch_metrics.is_committed IS 'False for an attempt that was rolled back; its rows come again in other batches.';
 COMMENT ON COLUMN ops.batch_metrics.seconds IS 'From taking the rows to the end of the commit.';
@@ -1216,6 +1366,7 @@ COMMENT ON COLUMN ops.dead_letters.answered_at IS 'When, also where the row is s
 COMMENT ON COLUMN ops.dead_letters.answered_from IS 'Name of the workbook that the answer came in; null for commands.';
 COMMENT ON COLUMN ops.dead_letters.answer_load_id IS 'ops.loads row of the replay.';
 COMMENT ON COLUMN ops.dead_letters.resolution IS 'Why the row was discarded.';
+COMMENT ON TABLE ops.eta_accuracy IS 'When a backfill was expected to end, at every tenth of the way, and when it did.';
 COMMENT ON TABLE ops.leases IS 'One row per window being written now; released leases are deleted.';
 COMMENT ON COLUMN ops.leases.token IS 'Fencing token: publishing with any other token is refused.';
 COMMENT ON COLUMN ops.leases.backend_pid IS 'PostgreSQL backend that publishes; a takeover ends it first.';
@@ -1227,6 +1378,7 @@ COMMENT ON COLUMN ops.loads.recognised_by IS 'How unchanged input was recognised
 COMMENT ON COLUMN ops.loads.rows_read IS 'Rows counted by the reader alone.';
 COMMENT ON COLUMN ops.loads.metrics IS 'Seconds per stage, bytes, chunk size, reasons by rule and warnings.';
 COMMENT ON COLUMN ops.loads.known_at IS 'From when on the rows this load wrote count as known: the start of its publishing transaction, one instant for all of its rows.';
+COMMENT ON TABLE ops.paused_feeds IS 'Feeds of which no run begins another partition, whoever started it.';
 COMMENT ON TABLE ops.plan_windows IS 'Why a run looked at each of its windows, and the load that came of it.';
 COMMENT ON COLUMN ops.plan_windows.why IS 'missing, failed, partial, failed_symbols, changed_source, correction_window, already_present, not_a_session and others.';
 COMMENT ON TABLE ops.plans IS 'One row per run of a market feed: planned and actual calls, rows and seconds. finished_at stays NULL where the run was killed.';

@@ -39,7 +39,7 @@ def plan_market(
     """
     settings = load_settings()
     feeds = build_feeds(settings.section("market"), settings.config_dir)
-    feed = _choose(feeds, feed_name)
+    feed = choose_feed(feeds, feed_name)
     present = now()
     last = newest_due_day(feed, present) if last is None else last
     if last < first:
@@ -65,7 +65,12 @@ def plan_market(
         )
 
 
-def _choose(feeds: dict[str, Feed], name: str | None) -> Feed:
+def choose_feed(feeds: dict[str, Feed], name: str | None) -> Feed:
+    """A configured feed; the default one if none is named.
+
+    Raises:
+        ConfigurationError: There is none of that name.
+    """
     chosen = next(iter(feeds), None) if name is None else name
     if chosen is None or chosen not in feeds:
         raise ConfigurationError(

@@ -24,9 +24,9 @@ def test_schema_file_recreates_the_schema(postgres_empty: str) -> None:
     ("change", "difference"),
     [
         (
-            "ALTER TABLE ops.loads ALTER reason TYPE varchar(9)",
-            "changed: CREATE TABLE ops.loads: "
-            "expected reason text; found reason character varying(9)",
+            "ALTER TABLE ops.audit ALTER action TYPE varchar(9)",
+            "changed: CREATE TABLE ops.audit: "
+            "expected action text NOT NULL; found action character varying(9) NOT NULL",
         ),
         (
             "DROP INDEX ops.loads_running",

@@ -3,13 +3,17 @@
 from collections.abc import Iterator, Sequence
 
 from batch_assets.errors import (
+    BackfillEnded,
+    BackfillOverlaps,
     BatchAssetsError,
     ConfigurationError,
     DatabaseUnavailable,
     EmbeddedServerError,
     LeaseError,
     MigrationError,
+    PlanOutdated,
     RejectLimitExceeded,
+    RequestRefused,
     SourceUnavailable,
 )
 
@@ -18,6 +22,10 @@ INTERRUPTED = 130
 _EXIT_CODES: tuple[tuple[type[BatchAssetsError], int], ...] = (
     (RejectLimitExceeded, 3),
     (LeaseError, 5),
+    (BackfillOverlaps, 5),
+    (BackfillEnded, 1),
+    (PlanOutdated, 1),
+    (RequestRefused, 2),
     (SourceUnavailable, 6),
     (ConfigurationError, 7),
     (DatabaseUnavailable, 7),

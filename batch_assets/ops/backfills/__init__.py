@@ -1,0 +1,1 @@
+"""Backfills as operators see them: launch, follow, pause, retry. No Dagster, no printing."""

@@ -1,0 +1,163 @@
+"""Questions about backfills: one, many, how far, what went wrong, who did what."""
+
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row, dict_row, tuple_row
+
+from batch_assets.errors import UnknownBackfill
+from batch_assets.ops.backfills.values import (
+    AuditEntry,
+    Backfill,
+    ErrorPage,
+    PartitionError,
+    Progress,
+)
+from batch_assets.ops.eta import Estimate, PartitionTime, Remaining, estimate
+from batch_assets.postgres.sql_files import read_query
+from batch_assets.runs.backfill_states import BackfillState, Wanted
+
+# Enough for a page of a person; the whole list is read page by page.
+DEFAULT_LIMIT = 50
+
+
+def read_backfill(conn: psycopg.Connection, backfill_id: int) -> Backfill:
+    """One backfill.
+
+    Raises:
+        UnknownBackfill: There is none of that number.
+    """
+    found = _read(conn, backfill_id=backfill_id)
+    if not found:
+        raise UnknownBackfill(
+            f"there is no backfill {backfill_id}, expected one of those that "
+            "`batch-assets history` lists"
+        )
+    return found[0]
+
+
+def list_backfills(
+    conn: psycopg.Connection,
+    *,
+    is_unfinished: bool = False,
+    feed: str | None = None,
+    before_id: int | None = None,
+    limit: int = DEFAULT_LIMIT,
+) -> list[Backfill]:
+    """Backfills, newest first.
+
+    Args:
+        is_unfinished: Only those that have not ended.
+        feed: Only of this feed.
+        before_id: Only older ones: the last number of the page before.
+        limit: The most to return.
+    """
+    return _read(conn, is_unfinished=is_unfinished, feed=feed, before_id=before_id, limit=limit)
+
+
+def _read(conn: psycopg.Connection, **wanted: object) -> list[Backfill]:
+    parameters: dict[str, object] = {
+        "backfill_id": None,
+        "before_id": None,
+        "feed": None,
+        "is_unfinished": False,
+        "limit": DEFAULT_LIMIT,
+        **wanted,
+    }
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(read_query("read_backfills"), parameters).fetchall()
+    return [_as_backfill(row) for row in rows]
+
+
+def _as_backfill(row: dict[str, Any]) -> Backfill:
+    return Backfill(
+        **{
+            **row,
+            "symbols": tuple(row["symbols"]),
+            "wanted": Wanted(row["wanted"]),
+            "state": BackfillState(row["state"]),
+            "dagster_backfill_ids": tuple(row["dagster_backfill_ids"]),
+        }
+    )
+
+
+def read_progress(conn: psycopg.Connection, backfill_id: int, now: datetime) -> Progress:
+    """How far a backfill is.
+
+    Args:
+        conn: Its transaction is left open.
+        backfill_id: Of ops.backfills.
+        now: The present, for the estimate of the end.
+
+    Raises:
+        UnknownBackfill: There is none of that number.
+    """
+    backfill = read_backfill(conn, backfill_id)
+    with conn.cursor(row_factory=dict_row) as cursor:
+        counts = cursor.execute(
+            read_query("read_backfill_progress"), {"backfill_id": backfill_id}
+        ).fetchone()
+    eta = None if backfill.ended_at else read_estimate(conn, backfill_id, now)
+    return Progress(backfill=backfill, eta=eta, **(counts or {}))
+
+
+def read_estimate(conn: psycopg.Connection, backfill_id: int, now: datetime) -> Estimate | None:
+    """When a backfill ends; None while too little is known."""
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        rows = cursor.execute(
+            "SELECT partition_key, state, started_at, finished_at FROM ops.backfill_outcomes"
+            " WHERE backfill_id = %s ORDER BY finished_at NULLS LAST, position",
+            (backfill_id,),
+        ).fetchall()
+    history = [PartitionTime(*row) for row in rows if row[3] is not None]
+    left = sorted(row[0] for row in rows if row[3] is None)
+    running = {row[0]: row[2] for row in rows if row[3] is None and row[2] is not None}
+    return estimate(history, Remaining(left, running, now))
+
+
+def read_errors(
+    conn: psycopg.Connection,
+    backfill_id: int,
+    *,
+    before_position: int | None = None,
+    limit: int = DEFAULT_LIMIT,
+) -> ErrorPage:
+    """Partitions that did not end well, newest first; partitions never begun once it has ended.
+
+    Args:
+        before_position: Where the page before ended.
+        limit: The most to return; 0 for all.
+
+    Raises:
+        UnknownBackfill: There is none of that number.
+    """
+    read_backfill(conn, backfill_id)
+    rows = conn.execute(read_query("read_backfill_errors"), {"backfill_id": backfill_id}).fetchall()
+    errors = [
+        PartitionError(*row[:9])
+        for row in rows
+        if before_position is None or row[0] < before_position
+    ]
+    page = errors[:limit] if limit else errors
+    is_last = len(page) == len(errors)
+    return ErrorPage(tuple(page), len(rows), None if is_last else page[-1].position)
+
+
+def read_audit(
+    conn: psycopg.Connection, *, action: str = "", subject: str | None = None, limit: int = 50
+) -> list[AuditEntry]:
+    """Changes that somebody made, newest first.
+
+    Args:
+        action: Beginning of it: `backfill.` for all about backfills.
+        subject: To what; None for all.
+        limit: The most to return.
+    """
+    with conn.cursor(row_factory=class_row(AuditEntry)) as cursor:
+        return cursor.execute(
+            "SELECT happened_at, actor, action, subject, detail FROM ops.audit"
+            " WHERE starts_with(action, %s) AND (%s::text IS NULL OR subject = %s)"
+            " ORDER BY audit_id DESC LIMIT %s",
+            (action, subject, subject, limit),
+        ).fetchall()

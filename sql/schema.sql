@@ -139,6 +139,36 @@ AS $function$
 $function$;
 CREATE SEQUENCE ops.lease_tokens AS bigint INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1;
 
+CREATE TABLE devices.alert_runs (
+    device_sn text COLLATE "C" NOT NULL,
+    rule text COLLATE "C" NOT NULL,
+    measured_at timestamp with time zone NOT NULL,
+    run_count bigint NOT NULL,
+    run_since timestamp with time zone,
+    prior_count bigint NOT NULL,
+    prior_since timestamp with time zone,
+    CONSTRAINT alert_runs_pkey PRIMARY KEY (device_sn, rule)
+);
+
+CREATE TABLE devices.alerts (
+    alert_id bigint GENERATED ALWAYS AS IDENTITY,
+    device_sn text COLLATE "C" NOT NULL,
+    rule text COLLATE "C" NOT NULL,
+    metric text COLLATE "C" NOT NULL,
+    severity text COLLATE "C" NOT NULL,
+    value numeric NOT NULL,
+    allowed text NOT NULL,
+    broken_since timestamp with time zone NOT NULL,
+    opened_at timestamp with time zone NOT NULL,
+    resolved_at timestamp with time zone,
+    resolution text COLLATE "C",
+    load_id bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT alerts_pkey PRIMARY KEY (alert_id),
+    CONSTRAINT alerts_resolution_is_known CHECK ((resolution = ANY (ARRAY['normal'::text, 'not_watched'::text]))),
+    CONSTRAINT alerts_resolution_says_why CHECK (((resolved_at IS NULL) = (resolution IS NULL)))
+);
+
 CREATE TABLE devices.daily_rollups (
     device_sn text COLLATE "C" NOT NULL,
     day date NOT NULL,
@@ -225,6 +255,25 @@ CREATE TABLE devices.latest (
     extra jsonb,
     load_id bigint NOT NULL,
     CONSTRAINT latest_pkey PRIMARY KEY (device_sn)
+);
+
+CREATE TABLE devices.outbox (
+    outbox_id bigint GENERATED ALWAYS AS IDENTITY,
+    destination text COLLATE "C" NOT NULL,
+    bucket smallint NOT NULL,
+    device_sn text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    payload jsonb NOT NULL,
+    load_id bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_attempt_at timestamp with time zone,
+    last_error text,
+    dead_at timestamp with time zone,
+    CONSTRAINT outbox_pkey PRIMARY KEY (outbox_id),
+    CONSTRAINT outbox_bucket_is_known CHECK (((bucket >= 0) AND (bucket <= 255))),
+    CONSTRAINT outbox_destination_is_known CHECK ((destination = ANY (ARRAY['redis'::text, 'webhook'::text]))),
+    CONSTRAINT outbox_kind_is_known CHECK ((kind = ANY (ARRAY['state'::text, 'alert_opened'::text, 'alert_resolved'::text])))
 );
 
 CREATE TABLE devices.records (
@@ -869,7 +918,12 @@ ALTER TABLE documents.texts ADD CONSTRAINT texts_document_fkey FOREIGN KEY (docu
 ALTER TABLE documents.upload_files ADD CONSTRAINT upload_files_batch_fkey FOREIGN KEY (batch_id) REFERENCES documents.uploads(batch_id) ON DELETE CASCADE;
 ALTER SEQUENCE ops.lease_tokens OWNED BY ops.leases.token;
 
+CREATE UNIQUE INDEX alerts_are_open_once ON devices.alerts USING btree (device_sn, metric, rule) WHERE (resolved_at IS NULL);
+CREATE INDEX alerts_by_time ON devices.alerts USING btree (opened_at);
 CREATE INDEX inbox_by_bucket ON devices.inbox USING btree (bucket, inbox_id);
+CREATE INDEX outbox_dead ON devices.outbox USING btree (outbox_id) WHERE (dead_at IS NOT NULL);
+CREATE INDEX outbox_held_back ON devices.outbox USING btree (device_sn, destination) WHERE ((dead_at IS NULL) AND (next_attempt_at IS NOT NULL));
+CREATE INDEX outbox_waiting ON devices.outbox USING btree (destination, outbox_id) WHERE (dead_at IS NULL);
 CREATE UNIQUE INDEX shard_map_version_is_one ON devices.shard_map_version USING btree ((true));
 CREATE INDEX chunks_by_words ON documents.chunks USING gin (search_vector);
 CREATE INDEX documents_by_content ON documents.documents USING btree (sha256);
@@ -1242,6 +1296,11 @@ COMMENT ON SCHEMA market IS 'Market data: daily bars, one row per source, symbol
 COMMENT ON SCHEMA ops IS 'Loads, windows, leases, checkpoints and dead letters of batch_assets.';
 COMMENT ON SCHEMA staging IS 'Persistent staging tables of loads in progress; safe to drop when no lease is held.';
 
+COMMENT ON TABLE devices.alert_runs IS 'How many records in a row broke a rule, up to the newest one; and up to the one before, in case the newest is corrected.';
+COMMENT ON TABLE devices.alerts IS 'One row from the record that broke a rule long enough to the record that no longer did.';
+COMMENT ON COLUMN devices.alerts.value IS 'What was measured when the alert opened.';
+COMMENT ON COLUMN devices.alerts.broken_since IS 'Moment of the first record of the run that broke the rule; like opened_at and resolved_at, by the device.';
+COMMENT ON COLUMN devices.alerts.resolution IS 'normal: a later record kept the rule; not_watched: the rule is no longer for this device, at the time of the server.';
 COMMENT ON VIEW devices.daily IS 'One row per device and day (UTC): supplied values, and rolled up ones where none is supplied.';
 COMMENT ON COLUMN devices.daily.differing IS 'Columns whose supplied value is not what the records add up to; compare devices.daily_rollups.';
 COMMENT ON TABLE devices.daily_rollups IS 'What the records of one device and day (UTC) add up to; committed with the records.';
@@ -1253,6 +1312,9 @@ COMMENT ON COLUMN devices.files.modified_ns IS 'Time of change when the content 
 COMMENT ON TABLE devices.inbox IS 'Records that were accepted and not yet written; a row goes in the transaction that writes it.';
 COMMENT ON COLUMN devices.inbox.body IS 'One JSON object as the client sent it; judged when it is written.';
 COMMENT ON TABLE devices.latest IS 'State of each device: its newest record, as it was last corrected.';
+COMMENT ON TABLE devices.outbox IS 'Messages that are to be sent, in order per device and destination, at least once; outbox_id tells copies.';
+COMMENT ON COLUMN devices.outbox.next_attempt_at IS 'The device waits until then, since the destination refused this message.';
+COMMENT ON COLUMN devices.outbox.dead_at IS 'Refused too often: a dead letter, no longer in the way of the messages after it.';
 COMMENT ON TABLE devices.records IS 'One row per device and moment; a record sent again with other values corrects it.';
 COMMENT ON COLUMN devices.records.steps IS 'Counted by the device since its midnight.';
 COMMENT ON COLUMN devices.records.sleep_minutes IS 'Counted by the device since the night began.';

@@ -5,6 +5,7 @@ device follow from the rows that were really written. Which rows, and who may wr
 decided in `ingest/devices*.py`.
 """
 
+from collections.abc import Callable
 from typing import LiteralString
 
 import psycopg
@@ -24,12 +25,20 @@ def stage_device_tables(conn: psycopg.Connection) -> None:
     conn.execute(read_query("stage_device_records"))
 
 
-def write_device_records(conn: psycopg.Connection, load_id: int, rows: pa.RecordBatch) -> Ledger:
+def write_device_records(
+    conn: psycopg.Connection,
+    load_id: int,
+    rows: pa.RecordBatch,
+    *,
+    before_latest: Callable[[], None] | None = None,
+) -> Ledger:
     """Merge records into `devices.records`, and follow them in the rollups and the latest state.
 
     Args:
         rows: Content columns of the contract, `extra` (JSON text) and `row_number`: of copies
             the one with the largest counts.
+        before_latest: Called when records were written, while `devices.latest` still says what
+            was known before them.
 
     Returns:
         The server's counts. Copies within `rows` are duplicates; what was there already, with
@@ -43,6 +52,8 @@ def write_device_records(conn: psycopg.Connection, load_id: int, rows: pa.Record
         staged, conn.execute(read_query("merge_device_records"), {"load_id": load_id})
     )
     if ledger.inserted or ledger.updated:
+        if before_latest is not None:
+            before_latest()
         for name in _AFTER_RECORDS:
             conn.execute(read_query(name))
     if ledger.updated:

@@ -11,6 +11,7 @@ import psycopg
 
 from batch_assets.contracts.batch import RejectedRow
 from batch_assets.contracts.table import Scope, Window
+from batch_assets.ingest.devices.effects import DeviceEffects
 from batch_assets.ingest.devices.load import DeviceOptions
 from batch_assets.ingest.devices.parts import write_rows
 from batch_assets.ingest.devices.poison import POISON, refused_by_database
@@ -62,12 +63,14 @@ class InboxShard:
     Attributes:
         rows_max: Most rows of a batch.
         zone: Of times that name none.
+        effects: Alerts and messages that follow from records.
     """
 
     shard: int
     stored: StoredMap
     rows_max: int
     zone: str
+    effects: DeviceEffects = field(default_factory=DeviceEffects)
     _bisected_rows: int = 0
     _taken: list[tuple[int, str]] = field(default_factory=list)
 
@@ -121,7 +124,7 @@ class InboxShard:
         clock.row_count, clock.waited_seconds = len(lines), found[0][2]
         with clock.measure(Stage.PARSE):
             batch = read_bodies(lines, lines[-1][0], SOURCE, self.zone)
-        ledger = write_rows(conn, load_id, batch.rows)
+        ledger = write_rows(conn, load_id, batch.rows, clock, self.effects)
         rejected = len(batch.rejected)
         return Part(
             # What the reader counted, not what became of it: they have to meet.
@@ -165,7 +168,9 @@ class _ShardDrain:
         window = Window(f"shard-{self.shard}")
         contracts = (RECORDS, DAILY, WEEKLY)
         rows_max = max(1, self.options.batch_rows // len(set(self.stored.shards)))
-        inbox = InboxShard(self.shard, self.stored, rows_max, self.options.zone)
+        inbox = InboxShard(
+            self.shard, self.stored, rows_max, self.options.zone, self.options.effects
+        )
         with open_stream(self.connect, contracts, Scope(), window, self.options.stream) as stream:
             while (ledger := inbox.publish_next(stream)).read:
                 self.ledger += ledger

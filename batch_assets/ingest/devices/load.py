@@ -18,6 +18,7 @@ import psycopg
 
 from batch_assets.contracts.table import Scope, Window
 from batch_assets.errors import ShardMapChanged, SourceChanged, UnreadableSource
+from batch_assets.ingest.devices.effects import DeviceEffects
 from batch_assets.ingest.devices.files import (
     WaitingFile,
     fail_file,
@@ -50,6 +51,7 @@ class DeviceOptions:
         batch_rows: Rows that are read at a time; a part of a shard has its share of them.
         zone: Of times that name none.
         settle_seconds: A file written to more recently may still grow.
+        effects: Alerts and messages that follow from records.
         stream: Leases and retries. A shard that somebody else writes is left to them: two loads
             that wait for each other's shards would both stand still meanwhile.
     """
@@ -58,6 +60,7 @@ class DeviceOptions:
     batch_rows: int = 40_000
     zone: str = "UTC"
     settle_seconds: float = 2.0
+    effects: DeviceEffects = field(default_factory=DeviceEffects)
     stream: StreamOptions = field(default_factory=lambda: StreamOptions(lease_wait_seconds=0.0))
 
 
@@ -228,4 +231,4 @@ class _ShardWriter:
                 is_ended = self._parts.get() is None
 
     def _write(self, stream: Stream, part: ShardPart) -> None:
-        self.ledger += publish_part(stream, part, self.stored, self.shard)
+        self.ledger += publish_part(stream, part, self.stored, self.shard, self.options.effects)

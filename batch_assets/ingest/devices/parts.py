@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import psycopg
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow.compute as pc
 
 from batch_assets.contracts.batch import RejectedRow
 from batch_assets.errors import LedgerImbalance
+from batch_assets.ingest.devices.effects import DeviceEffects, write_effects
 from batch_assets.ingest.devices.shards import StoredMap, require_map_version
 from batch_assets.loading.batch_metrics import BatchClock
 from batch_assets.loading.device_tables import (
@@ -109,6 +111,7 @@ def write_part(
     stored: StoredMap,
     shard: int,
     clock: BatchClock,
+    effects: DeviceEffects,
 ) -> Part:
     """Write a part in the caller's transaction: its three kinds of rows, and its place in the file.
 
@@ -117,7 +120,7 @@ def write_part(
     """
     require_map_version(conn, stored.version)
     clock.row_count = part.row_count
-    ledger = write_rows(conn, load_id, part.rows)
+    ledger = write_rows(conn, load_id, part.rows, clock, effects)
     ledger += Ledger(read=len(part.rejected), rejected=len(part.rejected))
     _record_progress(conn, part, stored, shard)
     return Part(ledger, part.rejected, position={"file": part.path, "row": part.last_row})
@@ -127,13 +130,20 @@ def write_rows(
     conn: psycopg.Connection,
     load_id: int,
     rows: Mapping[RecordKind, pa.RecordBatch],
+    clock: BatchClock,
+    effects: DeviceEffects,
 ) -> Ledger:
-    """Write rows of all kinds in the caller's transaction; returns the server's counts."""
+    """Write rows of all kinds, and what follows from them, in the caller's transaction.
+
+    Returns:
+        The server's counts.
+    """
     stage_device_tables(conn)
     ledger = Ledger()
     for kind, batch in rows.items():
         if kind is RecordKind.RECORDS:
-            ledger += write_device_records(conn, load_id, batch)
+            follow = partial(write_effects, conn, load_id, batch, effects, clock)
+            ledger += write_device_records(conn, load_id, batch, before_latest=follow)
         else:
             target = table_identifier(CONTRACTS[kind].target)
             ledger += write_device_periods(conn, load_id, target, batch)

@@ -14,6 +14,7 @@ from psycopg import errors as pg_errors
 
 from batch_assets.contracts.batch import Original, RejectedRow, Violation
 from batch_assets.errors import DataError
+from batch_assets.ingest.devices.effects import DeviceEffects
 from batch_assets.ingest.devices.parts import ShardPart, write_part
 from batch_assets.ingest.devices.shards import StoredMap
 from batch_assets.loading.batch_metrics import BatchOrigin, publish_measured
@@ -32,7 +33,9 @@ POISON = (
 )
 
 
-def publish_part(stream: Stream, part: ShardPart, stored: StoredMap, shard: int) -> Ledger:
+def publish_part(
+    stream: Stream, part: ShardPart, stored: StoredMap, shard: int, effects: DeviceEffects
+) -> Ledger:
     """Publish a part of a file; rows that are refused become dead letters, the others are written.
 
     Raises:
@@ -41,7 +44,9 @@ def publish_part(stream: Stream, part: ShardPart, stored: StoredMap, shard: int)
     try:
         return publish_measured(
             stream,
-            lambda conn, clock: write_part(conn, stream.load_id, part, stored, shard, clock),
+            lambda conn, clock: write_part(
+                conn, stream.load_id, part, stored, shard, clock, effects
+            ),
             shard=shard,
             origin=BatchOrigin.FILE,
         ).ledger
@@ -51,12 +56,12 @@ def publish_part(stream: Stream, part: ShardPart, stored: StoredMap, shard: int)
             raise
         if len(numbers) > 1:
             first, rest = _halve(part, numbers[(len(numbers) - 1) // 2])
-            ledger = publish_part(stream, first, stored, shard)
-            return ledger + publish_part(stream, rest, stored, shard)
+            ledger = publish_part(stream, first, stored, shard, effects)
+            return ledger + publish_part(stream, rest, stored, shard, effects)
         alone = _refused_part(part, error)
     return publish_measured(
         stream,
-        lambda conn, clock: write_part(conn, stream.load_id, alone, stored, shard, clock),
+        lambda conn, clock: write_part(conn, stream.load_id, alone, stored, shard, clock, effects),
         shard=shard,
         origin=BatchOrigin.FILE,
     ).ledger

@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import documents, load, market, spreadsheets, tables
+from benchmarks import devices, documents, load, market, spreadsheets, tables
 
 
 def main() -> None:
@@ -14,6 +14,7 @@ def main() -> None:
     spreadsheets.add_command(subcommands)
     tables.add_command(subcommands)
     documents.add_command(subcommands)
+    devices.add_command(subcommands)
     arguments = parser.parse_args()
     arguments.run(arguments)
 

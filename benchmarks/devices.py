@@ -1,0 +1,199 @@
+r"""Records of devices: landing files over four shards, and the continuous mode under faults.
+
+Each repetition empties the tables and loads the same files in every way, in an order that turns:
+four shards, one shard, and the loop of the original design (json.loads, INSERT ... ON CONFLICT in
+batches of 250 rows) on the first of the files. After each load the tables are compared with what
+was sent, row for row, value for value, or the run is refused.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import psycopg
+
+from batch_assets.ingest.devices.load import DeviceOptions, load_device_files
+from benchmarks.device_records import Fleet, Truth, empty_device_tables
+from benchmarks.measure import Cost, Sample, measure, paired_ratios, peak_memory_mb
+from benchmarks.server import BenchmarkServer, describe_machine, describe_server, open_server
+from benchmarks.table import print_figures
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much is loaded."""
+
+    devices: int
+    rounds: int
+    files: int
+
+
+SCALES = {"small": Scale(5_000, 40, 4), "full": Scale(5_000, 200, 8)}
+REPETITIONS = 5
+_WAYS = ("files", "one_shard", "insert_loop")
+
+# Rows of one statement and one transaction, as in the original design.
+_LOOP_ROWS = 250
+_INSERT = """
+INSERT INTO bench.records (device_sn, measured_at, heart_rate_bpm, spo2_pct, temperature_celsius,
+                           systolic_mmhg, diastolic_mmhg, steps, sleep_minutes, load_id)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 1)
+ON CONFLICT (device_sn, measured_at) DO UPDATE SET steps = excluded.steps
+"""
+
+
+@dataclass(slots=True)
+class DevicesBenchmark:
+    """Repetitions of all ways on one server."""
+
+    server: BenchmarkServer
+    admin: psycopg.Connection
+    root: Path
+    scale: Scale
+    costs: dict[str, list[Cost]] = field(default_factory=lambda: {way: [] for way in _WAYS})
+    worst: Truth = field(default_factory=lambda: Truth(0, 0, 0, 0))
+
+    @property
+    def fleet(self) -> Fleet:
+        """Who sends."""
+        return Fleet(self.scale.devices, self.scale.rounds)
+
+    def prepare(self) -> None:
+        """The files, and the table of the loop."""
+        self.fleet.write_files(self.root, self.scale.files)
+        self.admin.execute("CREATE SCHEMA bench")
+        self.admin.execute("CREATE TABLE bench.records (LIKE devices.records INCLUDING ALL)")
+
+    def repeat(self, repetitions: int) -> None:
+        """All ways in turn, after one round that nobody counts."""
+        postmaster = self.server.postmaster(self.admin)
+        for number in range(repetitions + 1):
+            for way in _WAYS[number % len(_WAYS) :] + _WAYS[: number % len(_WAYS)]:
+                empty_device_tables(self.admin)
+                self.admin.execute("TRUNCATE bench.records")
+                cost = measure(self.admin, self._work(way), postmaster=postmaster)
+                if number:
+                    self.costs[way].append(cost)
+                if way != "insert_loop":
+                    self._compare(way)
+
+    def _work(self, way: str) -> Callable[[], None]:
+        works: dict[str, Callable[[], None]] = {
+            "files": lambda: self._load(4),
+            "one_shard": lambda: self._load(1),
+            "insert_loop": self._insert_loop,
+        }
+        return works[way]
+
+    def _load(self, shards: int) -> None:
+        options = DeviceOptions(shards=shards, settle_seconds=0.0)
+        report = load_device_files(self.server.connect, self.root, options)
+        if report.failed_shards or report.failed_files or report.ledger.read != self.fleet.records:
+            raise RuntimeError(f"{report}, expected {self.fleet.records} records read")
+
+    def _insert_loop(self) -> None:
+        names = ("timestamp", "heart_rate", "blood_oxygen", "temperature", "pressure_high",
+                 "pressure_low", "step", "sleep")  # fmt: skip
+        with (
+            closing(self.server.connect()) as conn,
+            conn.cursor() as cursor,
+            self._loop_file.open(encoding="utf-8") as file,
+        ):
+            rows: list[tuple[object, ...]] = []
+            for line in file:
+                body = json.loads(line)
+                rows.append((body["device_sn"], *(body["main_data"][name] for name in names)))
+                if len(rows) == _LOOP_ROWS:
+                    cursor.executemany(_INSERT, rows)
+                    conn.commit()
+                    rows = []
+            cursor.executemany(_INSERT, rows)
+            conn.commit()
+
+    @property
+    def _loop_file(self) -> Path:
+        return self.root / "000.ndjson"
+
+    @property
+    def _loop_records(self) -> int:
+        return self.scale.devices * (self.scale.rounds // self.scale.files)
+
+    def _compare(self, way: str) -> None:
+        found = self.fleet.compare(self.admin)
+        found.require(way)
+        self.worst = found
+
+    def figures(self) -> dict[str, object]:
+        """Records per second, ratios paired by repetition, and processor time of a record."""
+        records = dict.fromkeys(_WAYS, self.fleet.records)
+        records["insert_loop"] = self._loop_records
+        seconds = {
+            way: [cost.seconds / records[way] for cost in costs]
+            for way, costs in self.costs.items()
+        }
+        names = {way: f"{way}_records_per_second" for way in _WAYS}
+        names["files"] = "file_records_per_second"
+        found: dict[str, object] = {}
+        for way, name in names.items():
+            sample = Sample.of([1 / each for each in seconds[way]])
+            found[name], found[f"{name}_spread"] = sample.median, sample.spread
+        for way in ("one_shard", "insert_loop"):
+            ratio = paired_ratios(seconds[way], seconds["files"])
+            found[f"ratio_vs_{way}"] = ratio.median
+            found[f"ratio_vs_{way}_spread"] = ratio.spread
+        for side in ("client", "server"):
+            cpu = [getattr(cost, f"{side}_cpu_seconds") for cost in self.costs["files"]]
+            sample = Sample.of([each / self.fleet.records * 1e6 for each in cpu])
+            found[f"{side}_cpu_us_per_record"] = sample.median
+            found[f"{side}_cpu_us_per_record_spread"] = sample.spread
+        wal = Sample.of([cost.wal_bytes / self.fleet.records for cost in self.costs["files"]])
+        found["wal_bytes_per_record"] = wal.median
+        found["wal_bytes_per_record_spread"] = wal.spread
+        return found
+
+
+def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """`python -m benchmarks devices`."""
+    parser = subcommands.add_parser("devices", help="records of devices, from files and as posted")
+    parser.add_argument("--scale", choices=SCALES, default="full", help="default: full")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
+    parser.add_argument("--database-url", help="a server to measure on; default: an embedded one")
+    parser.add_argument("--repetitions", type=int, default=REPETITIONS)
+    parser.set_defaults(run=run_command)
+
+
+def run_command(arguments: argparse.Namespace) -> None:
+    """Measure, print, write."""
+    scale = SCALES[arguments.scale]
+    with (
+        tempfile.TemporaryDirectory(prefix="batch_assets-") as folder,
+        open_server(arguments.database_url, Path(folder) / "state") as server,
+        closing(server.administer()) as admin,
+    ):
+        benchmark = DevicesBenchmark(server, admin, Path(folder) / "landing", scale)
+        benchmark.prepare()
+        benchmark.repeat(arguments.repetitions)
+        figures: dict[str, object] = {
+            "scale": arguments.scale,
+            "repetitions": arguments.repetitions,
+            "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": describe_machine(),
+            **{name: metadata.version(name) for name in ("psycopg", "pgpq", "pyarrow")},
+            **{f"server_{name}": value for name, value in describe_server(admin).items()},
+            "records": benchmark.fleet.records,
+            "devices": scale.devices,
+            **benchmark.figures(),
+            "lost": benchmark.worst.lost,
+            "doubled": benchmark.worst.doubled,
+            "out_of_order": benchmark.worst.out_of_order,
+            "peak_memory_mb": peak_memory_mb(),
+        }
+    print_figures(figures)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

@@ -212,7 +212,7 @@ def replay_file(settings: Settings, path: Path, *, template: str, who: str) -> W
         who: Whose corrections they are; empty for the user of this process.
     """
     with _replayer(settings, template) as (replayer, name):
-        return replayer.replay(path, who=who or _user(), template=name)
+        return replayer.replay(path, who=who or user_name(), template=name)
 
 
 def replay_waiting(settings: Settings) -> Iterator[InboxOutcome]:
@@ -253,7 +253,8 @@ def discard(wanted: LetterFilter, *, reason: str, who: str) -> int:
         return discard_letters(conn, wanted, reason=reason, who=who or actor)
 
 
-def _user() -> str:
+def user_name() -> str:
+    """The user of this process."""
     import psutil
 
     return psutil.Process().username()

@@ -7,6 +7,7 @@ from datetime import date
 from functools import partial
 
 from batch_assets.errors import BatchAssetsError, ConfigurationError
+from batch_assets.ingest.tables.replay import replay_transfer
 from batch_assets.ingest.tables.run import run_transfer
 from batch_assets.ingest.tables.target import plan_transfer
 from batch_assets.ingest.tables.transfer import options_of
@@ -76,6 +77,34 @@ def run_named(name: str, days: Sequence[date], *, force: bool = False) -> Iterat
         options_of(transfer, settings.loading, force=force),
         days=list(days) or None,
     )
+
+
+def replay_target(target: str, *, day: date | None, who: str) -> Iterator[LoadReport]:
+    """Try the open dead letters of transfers again.
+
+    Args:
+        target: Table of a transfer, or a schema for all of its tables.
+    """
+    settings = load_settings()
+    connector = _target(settings)
+    for transfer in transfers_to(settings, target):
+        yield from replay_transfer(
+            connector,
+            transfer,
+            _source(settings, transfer, connector),
+            options_of(transfer, settings.loading),
+            who=who,
+            day=day,
+        )
+
+
+def transfers_to(settings: Settings, target: str) -> list[Transfer]:
+    """The transfers that write a table, or a table of a schema."""
+    return [
+        transfer
+        for transfer in list_transfers(settings)
+        if transfer.target == target or transfer.target.startswith(f"{target}.")
+    ]
 
 
 def _check(settings: Settings, transfer: Transfer) -> CheckedTransfer:

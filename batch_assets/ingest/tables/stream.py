@@ -6,46 +6,32 @@ after it; a crash between the two repeats a chunk whose rows are unchanged then,
 says so.
 """
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import psutil
 import psycopg
 from psycopg import sql
 
-from batch_assets.contracts.batch import RejectedRow
-from batch_assets.contracts.table import Window
-from batch_assets.errors import BatchAssetsError, DataError, LedgerImbalance
+from batch_assets.errors import BatchAssetsError, DataError
 from batch_assets.execution.failpoints import reach
-from batch_assets.ingest.tables.target import TransferPlan, plan_transfer
-from batch_assets.ingest.tables.transfer import SCOPE, open_stream
-from batch_assets.loading.bulk import copy_stream
+from batch_assets.ingest.tables.part import PartWriter, open_writer
 from batch_assets.loading.chunk_size import ChunkSize
 from batch_assets.loading.failures import as_refusal
 from batch_assets.loading.leases import Connector
 from batch_assets.loading.ledger import Ledger
-from batch_assets.loading.load import read_target
-from batch_assets.loading.loads import LoadContext
 from batch_assets.loading.options import LoadOptions
-from batch_assets.loading.prepare import check_window_limits, count_reasons
-from batch_assets.loading.publish import Target
-from batch_assets.loading.refused_rows import merge_isolating
+from batch_assets.loading.prepare import count_reasons
 from batch_assets.loading.report import QUOTED_REJECTS, LoadReport, LoadState
-from batch_assets.loading.staging import StagingTable, place_constants
-from batch_assets.loading.streams import Part, Stream, StreamOptions
-from batch_assets.loading.streams import open_stream as take_stream
-from batch_assets.postgres.sql_files import read_query
+from batch_assets.loading.streams import Part, Stream
 from batch_assets.sources.tables.decode import prepare_session
 from batch_assets.sources.tables.horizon import Horizon, below, find_horizon, start_of_run
 from batch_assets.sources.tables.open import open_snapshot, reading
 from batch_assets.sources.tables.queue_table import QueueTable
 from batch_assets.sources.tables.statement import Position
 from batch_assets.sources.tables.transfer import Transfer, TransferMode
-
-_STAGING = sql.Identifier("pg_temp", "batch_assets_part")
 
 # Where no earlier chunk says better.
 _FIRST_CHUNK_ROWS = 10_000
@@ -69,18 +55,8 @@ def continue_transfer(
         DatabaseUnavailable: The target failed.
         SourceUnavailable: The source failed.
     """
-    with closing(connect()) as conn, open_snapshot(source, transfer) as seen:
-        plan = plan_transfer(seen, conn, transfer)
-        target = read_target(conn, LoadContext(plan.contract, SCOPE, options.run_id))
-        conn.rollback()
-    stream_options = StreamOptions(
-        lease_seconds=options.lease_seconds,
-        lease_wait_seconds=options.lease_wait_seconds,
-        run_id=options.run_id,
-    )
-    window = Window(transfer.name)
-    with take_stream(connect, [plan.contract], SCOPE, window, stream_options) as stream:
-        run = _Run(plan, target, source, stream, options, _chunk_size(transfer))
+    with open_writer(connect, transfer, source, options) as writer:
+        run = _Run(writer, source, _chunk_size(transfer))
         started = time.perf_counter()
         report = run.to_the_end()
         return replace(report, seconds={"chunks": time.perf_counter() - started})
@@ -117,19 +93,19 @@ def _waiting(transfer: Transfer, horizon: Horizon | None) -> Waiting | None:
 
 @dataclass(slots=True)
 class _Run:
-    plan: TransferPlan
-    target: Target
+    writer: PartWriter
     source: Connector
-    stream: Stream
-    options: LoadOptions
     size: ChunkSize
-    rejected: list[RejectedRow] = field(default_factory=list)
     waiting: Waiting | None = None
     _chunk_no: int = 0
 
     @property
     def transfer(self) -> Transfer:
-        return self.plan.transfer
+        return self.writer.plan.transfer
+
+    @property
+    def stream(self) -> Stream:
+        return self.writer.stream
 
     def to_the_end(self) -> LoadReport:
         try:
@@ -162,13 +138,13 @@ class _Run:
         return replace(
             report,
             source_file=self.transfer.origin,
-            reject_reasons=count_reasons(self.rejected),
-            quoted_rejects=tuple(self.rejected[:QUOTED_REJECTS]),
+            reject_reasons=count_reasons(self.writer.rejected),
+            quoted_rejects=tuple(self.writer.rejected[:QUOTED_REJECTS]),
         )
 
     def _read_new(self) -> None:
         """Rows from the last position up to the horizon, all of one snapshot."""
-        transfer, statement = self.transfer, self.plan.statement
+        transfer, statement = self.transfer, self.writer.plan.statement
         walked = (transfer.incremental_column, *transfer.source_keys)
         names = tuple(dict.fromkeys(walked))
         with open_snapshot(self.source, transfer) as conn:
@@ -223,7 +199,7 @@ class _Run:
                 if not claimed:
                     self.waiting = self._left_in(queue, conn)
                     return Part(Ledger())
-                part = self._write(conn, conn, [queue.is_claimed], {}, hold=True)
+                part = self.writer.write(conn, conn, [queue.is_claimed], {}, hold=True)
                 with reading(self.transfer):
                     queue.mark(conn)
                 return part
@@ -245,7 +221,7 @@ class _Run:
         self, source: psycopg.Connection, conditions: Sequence[sql.Composable], position: Position
     ) -> None:
         def write(conn: psycopg.Connection) -> Part:
-            return self._write(conn, source, conditions, position, hold=False)
+            return self.writer.write(conn, source, conditions, position, hold=False)
 
         self._timed(write)
 
@@ -255,104 +231,6 @@ class _Run:
         part = self.stream.publish(write)
         if part.ledger.read:
             self._chunk_no += 1
-            self.rejected.extend(part.rejected)
+            self.writer.rejected.extend(part.rejected)
             resident = psutil.Process().memory_info().rss
             self.size.observe(time.perf_counter() - started, resident)
-
-    def _write(
-        self,
-        conn: psycopg.Connection,
-        source: psycopg.Connection,
-        conditions: Sequence[sql.Composable],
-        position: Position,
-        *,
-        hold: bool,
-    ) -> Part:
-        """One chunk by way of staging, in the caller's transaction."""
-        contract, transfer = self.plan.contract, self.transfer
-        limit_rows = self.options.reject_limit.rows
-        table = StagingTable(self.target, _STAGING)
-        table.create(conn)
-        constants = place_constants(self._chunk_no + 1, transfer.origin)
-        columns = [*contract.columns.names, *constants]
-        with open_stream(self.plan, source, conditions, constants, limit_rows, hold=hold) as stream:
-            copy_stream(conn, table.name, columns, stream)
-        rejected = list(stream.rejected)
-        duplicates = 0
-        if table.find_repeated(conn):
-            for rows in table.read_conflicts(conn):
-                rejected.extend(rows)
-            duplicates, _ = table.delete_repeated(conn)
-        counts, refused = merge_isolating(
-            conn,
-            self.target,
-            table,
-            self.stream.window,
-            self.stream.load_id,
-            limit_rows=limit_rows,
-        )
-        rejected = [self._placed(row) for row in (*rejected, *refused)]
-        answered = self._answered(conn, table)
-        self._check_stored(conn, table)
-        table.drop(conn)
-        ledger = counts + Ledger(
-            read=stream.read,
-            duplicate=duplicates,
-            rejected=len(rejected),
-            skipped=stream.skipped,
-        )
-        self._check_limit(ledger, rejected)
-        return Part(ledger, rejected, answered, position)
-
-    def _check_limit(self, ledger: Ledger, rejected: Sequence[RejectedRow]) -> None:
-        """The error budget is one of the whole run; a chunk that breaks it is not committed."""
-        check_window_limits(
-            self.stream.resource,
-            self.plan.contract,
-            self.stream.ledger.read + ledger.read,
-            count_reasons([*self.rejected, *rejected]),
-            {},
-            self.options.reject_limit,
-        )
-
-    def _placed(self, row: RejectedRow) -> RejectedRow:
-        """A rejected row under the name of its key, so that its correction is recognised."""
-        keys = {name: row.original.get(name) for name in self.plan.contract.key}
-        return replace(row, file=f"{row.file} {json.dumps(keys, sort_keys=True)}")
-
-    def _answered(self, conn: psycopg.Connection, table: StagingTable) -> list[str]:
-        """Files of open dead letters whose rows are staged now and were not refused."""
-        is_same_key = sql.SQL(" AND ").join(
-            sql.SQL("s.{}::text = d.original ->> {}").format(sql.Identifier(name), name)
-            for name in self.plan.contract.key
-        )
-        rows = conn.execute(
-            read_query("find_answered_letters").format(staging=table.name, is_same_key=is_same_key),
-            {
-                "target": self.plan.contract.target,
-                "scope": SCOPE.name,
-                "window_key": self.stream.window.key,
-            },
-        ).fetchall()
-        return [file for (file,) in rows]
-
-    def _check_stored(self, conn: psycopg.Connection, table: StagingTable) -> None:
-        """Every staged row is in the target.
-
-        Raises:
-            LedgerImbalance: Some are not: a trigger or rule of the target took them.
-        """
-        is_same_key = sql.SQL(" AND ").join(
-            sql.SQL("t.{0} = s.{0}").format(sql.Identifier(name)) for name in self.plan.contract.key
-        )
-        row = conn.execute(
-            sql.SQL(
-                "SELECT count(*) FROM {} AS s WHERE NOT EXISTS (SELECT FROM {} AS t WHERE {})"
-            ).format(table.name, self.target.parts.target, is_same_key)
-        ).fetchone()
-        if row != (0,):
-            raise LedgerImbalance(
-                f"{self.plan.contract.target}: {row[0] if row else '?'} rows were written and are "
-                "not there, expected all of them; the chunk is rolled back; look for triggers, "
-                "rules or row security of the target"
-            )

@@ -73,15 +73,30 @@ def list_letters(
     for schema in sorted({letter.target.partition(".")[0] for letter in letters}):
         if schema in dead_letters.HINT:
             sys.stderr.write(f"{schema}: {dead_letters.HINT[schema]}\n")
+    _advise_transfers({letter.target for letter in letters})
     if total and state == "open":
         raise typer.Exit(1)
+
+
+def _advise_transfers(targets: set[str]) -> None:
+    from batch_assets.ops.tables import transfers_to
+    from batch_assets.settings import load_settings
+
+    settings = load_settings()
+    for target in sorted(targets):
+        if transfers_to(settings, target):
+            sys.stderr.write(
+                f"{target}: correct the row in its source, the transform or the constraint, then "
+                f"`batch-assets dead-letters replay --target {target}`\n"
+            )
 
 
 def _print_letters(letters: "list[DeadLetter]") -> None:
     table = Table("id", "table", "partition", "place", "reason", "column", "value", "what to do")
     for letter in letters:
         first = letter.violations[0]
-        place = first.cell or f"row {letter.row}"
+        # Rows of tables have no number; their file ends in their key.
+        place = first.cell or (f"row {letter.row}" if letter.row else "")
         sheet = f"{letter.sheet}!" if letter.sheet else ""
         table.add_row(
             str(letter.dead_letter_id),
@@ -126,7 +141,10 @@ def replay(
     who: Annotated[str, typer.Option("--by", help="Who corrected it; default: this user.")] = "",
     as_json: _Json = False,
 ) -> None:
-    """Load corrected rows of a workbook, or read failed documents again (--target documents).
+    """Load corrected rows of a workbook, or try again what --target names.
+
+    Failed documents are read again (--target documents); rows of a transfer are read from its
+    source again, as they are there now (--target with its table).
 
     1 if rows are still wrong: they are in a new workbook.
     """
@@ -134,7 +152,7 @@ def replay(
     from batch_assets.settings import load_settings
 
     if target is not None:
-        _retry(target, scope, day)
+        _retry(target, scope, day, who)
         return
     settings = load_settings()
     if file is not None:
@@ -185,18 +203,36 @@ def _print_replay(report: "WorkbookReplay", *, as_json: bool) -> None:
         sys.stderr.write(f"still to correct: {path}\n")
 
 
-def _retry(target: str, scope: str | None, day: datetime | None) -> None:
+def _retry(target: str, scope: str | None, day: datetime | None, who: str) -> None:
     from batch_assets.ops.dead_letters import HINT
+    from batch_assets.ops.tables import transfers_to
+    from batch_assets.settings import load_settings
 
     schema = target.partition(".")[0]
-    if schema != "documents":
+    if schema == "documents":
+        from batch_assets.ops.cli.documents import retry
+
+        retry(source=scope, day=day)
+    elif transfers_to(load_settings(), target):
+        _retry_transfers(target, day, who)
+    else:
         raise ConfigurationError(
             f"dead letters of {target} cannot be replayed by filter: "
             f"{HINT.get(schema, 'correct the rows in their workbook and replay it')}"
         )
-    from batch_assets.ops.cli.documents import retry
 
-    retry(source=scope, day=day)
+
+def _retry_transfers(target: str, day: datetime | None, who: str) -> None:
+    from batch_assets.ops.cli.tables import print_reports
+    from batch_assets.ops.dead_letters import list_letters, user_name
+    from batch_assets.ops.tables import replay_target
+
+    reports = list(replay_target(target, day=day.date() if day else None, who=who or user_name()))
+    print_reports(reports)
+    left = sum(list_letters(_filter(target, None, None, None, "open"), 1)[0].values())
+    sys.stderr.write(f"{left} dead letters of {target} are open\n")
+    if left:
+        raise typer.Exit(1)
 
 
 @app.command()

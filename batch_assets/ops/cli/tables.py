@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -93,14 +94,23 @@ def run_(
         return
     days = _days(first, last)
     reports = list(run_named(name, days, force=force))
+    print_reports(reports, as_json=as_json)
+    if any(report.state.value == "unconfirmed_empty" for report in reports):
+        sys.stderr.write("the source has no rows; empty_ok = true says that this is an answer\n")
+        raise typer.Exit(1)
+
+
+def print_reports(reports: Sequence["LoadReport"], *, as_json: bool = False) -> None:
+    """Print what became of each window.
+
+    Raises:
+        BatchAssetsError: The first failure among them.
+    """
     for report in reports:
         _print(report, as_json=as_json)
     errors = [report.error for report in reports if report.error is not None]
     if errors:
         raise errors[0]
-    if any(report.state.value == "unconfirmed_empty" for report in reports):
-        sys.stderr.write("the source has no rows; empty_ok = true says that this is an answer\n")
-        raise typer.Exit(1)
 
 
 def _days(first: datetime | None, last: datetime | None) -> list[date]:

@@ -57,6 +57,20 @@ class OrderedColumns:
         )
         return sql.SQL("({}) {} ({})").format(self.listed, written(operator), values)
 
+    def among(self, rows: Sequence[Sequence[str]]) -> sql.Composed:
+        """`(t.a, t.b) IN (…)`: the rows with these values, given as texts."""
+        types = [written(name) for name in self.type_names]
+        listed = sql.SQL(", ").join(
+            sql.SQL("({})").format(
+                sql.SQL(", ").join(
+                    sql.SQL("{}::{}").format(sql.Literal(value), kind)
+                    for value, kind in zip(row, types, strict=True)
+                )
+            )
+            for row in rows
+        )
+        return sql.SQL("({}) IN ({})").format(self.listed, listed)
+
 
 def position_of(row: Sequence[object]) -> dict[str, int | str]:
     """A position from the texts of the ordered columns.

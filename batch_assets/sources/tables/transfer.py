@@ -110,6 +110,11 @@ class Transfer(BaseModel):
         """The key's columns by their names in the source."""
         return self.source_key or self.key
 
+    def key_of(self, row: Mapping[str, str | None]) -> dict[str, str | None]:
+        """Key of a row of texts, under the target's names; a row before a function has others."""
+        pairs = zip(self.key, self.source_keys, strict=True)
+        return {ours: row.get(ours, row.get(theirs)) for ours, theirs in pairs}
+
     @property
     def origin(self) -> str:
         """What is read, for ledgers and messages."""

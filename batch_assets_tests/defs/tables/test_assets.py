@@ -176,6 +176,39 @@ def test_command_line_checks_and_runs(
     assert without_days == 7
 
 
+def test_dead_letters_of_a_transfer_are_listed_with_what_to_do_and_replayed_by_command(
+    project: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("BATCH_ASSETS_CONFIG", str(tmp_path / "batch_assets.toml"))
+    monkeypatch.setenv("BATCH_ASSETS_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("BATCH_ASSETS_DATABASE_URL", project.target)
+    monkeypatch.setenv("TEST_SOURCE_URL", project.source)
+    run(["tables", "run", "new_orders"])
+    with project.connect() as conn:
+        conn.execute("ALTER TABLE copies.new_orders ADD CONSTRAINT known CHECK (id <> 950)")
+    project.add_orders(901, 1_100)
+    run(["tables", "run", "new_orders"])
+    capsys.readouterr()
+
+    listed = run(["dead-letters", "list"])
+    advice = capsys.readouterr().err
+    still_wrong = run(["dead-letters", "replay", "--target", "copies.new_orders"])
+    with project.connect() as conn:
+        conn.execute("ALTER TABLE copies.new_orders DROP CONSTRAINT known")
+    replayed = run(["dead-letters", "replay", "--target", "copies"])
+    said = capsys.readouterr()
+
+    assert listed == still_wrong == 1
+    assert "dead-letters replay --target copies.new_orders" in advice
+    assert replayed == 0
+    assert "1 inserted" in said.out
+    assert "0 dead letters of copies are open" in said.err
+    assert project.differences("copies.new_orders") == 0
+
+
 def test_a_long_course_is_thinned_out_and_keeps_its_ends() -> None:
     course = [500, *range(1_000, 2_000), 100_000]
 

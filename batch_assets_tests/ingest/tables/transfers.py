@@ -9,6 +9,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batch_assets.ingest.tables.replay import replay_transfer
 from batch_assets.ingest.tables.stream import continue_transfer
 from batch_assets.ingest.tables.transfer import options_of, transfer_windows
 from batch_assets.loading.report import LoadReport
@@ -72,6 +73,12 @@ class Project:
         )
         return continue_transfer(self.connect, transfer, self.connect_source, options)
 
+    def replay(self, transfer: Transfer) -> list[LoadReport]:
+        options = options_of(transfer, LoadingSettings(lease_seconds=3.0))
+        return list(
+            replay_transfer(self.connect, transfer, self.connect_source, options, who="tester")
+        )
+
     def query(self, statement: str) -> list[tuple[object, ...]]:
         with self.connect() as conn:
             return conn.execute(statement).fetchall()
@@ -109,3 +116,11 @@ def double_amounts(table: pa.Table) -> pa.Table:
         raise ValueError("five is not a number we like")
     doubled = pc.add(table["amount"], table["amount"]).cast(pa.decimal128(20, 6))
     return pa.table({"id": table["id"], "doubled": doubled})
+
+
+def number_small_amounts(table: pa.Table) -> pa.Table:
+    """A transform that names the key otherwise, and fails on large amounts."""
+    if pc.max(table["amount"]).as_py() >= 1_000_000:
+        raise ValueError("too much")
+    doubled = pc.add(table["amount"], table["amount"]).cast(pa.decimal128(20, 6))
+    return pa.table({"number": table["id"], "doubled": doubled})

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ import psycopg
 
 from batch_assets.errors import BatchAssetsError, SourceUnavailable, UnreadableSource
 from batch_assets.postgres.sql_files import read_query
-from batch_assets.sources.devices.files import is_device_file
+from batch_assets.sources.devices.files import FORMATS, is_device_file
 from batch_assets.sources.devices.shards import BUCKETS
 
 logger = logging.getLogger(__name__)
@@ -38,12 +38,18 @@ class WaitingFile:
     sha256: str
 
 
-def scan_device_folder(conn: psycopg.Connection, root: Path, settled_before: datetime) -> int:
+def scan_device_folder(
+    conn: psycopg.Connection,
+    root: Path,
+    settled_before: datetime,
+    formats: Collection[str] = FORMATS,
+) -> int:
     """Note the files of a folder that are not known with this content.
 
     Args:
         conn: The caller commits.
         settled_before: A file written to after this moment may still grow, and is left alone.
+        formats: Which files count, by the end of their name.
 
     Returns:
         How many were found new.
@@ -60,7 +66,7 @@ def scan_device_folder(conn: psycopg.Connection, root: Path, settled_before: dat
     found = 0
     for path in sorted(root.rglob("*")):
         # A name with a dot in front is how copying programs name what is not complete.
-        if path.name.startswith(".") or path.is_symlink() or not is_device_file(path):
+        if path.name.startswith(".") or path.is_symlink() or not is_device_file(path, formats):
             continue
         try:
             found += _note(conn, root, path, settled_before, known)

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,14 +24,16 @@ from batch_assets.sources.devices.parse import (
 # A body of the old clients has 300 bytes; a line without an end must not fill the memory.
 MAX_LINE_BYTES = 1024 * 1024
 _BLOCK_BYTES = 1024 * 1024
+FORMATS = ("ndjson", "jsonl", "csv", "parquet")
 _PACKED = {".gz": "gzip", ".zst": "zstd"}
 
 Reader = Callable[[Path, str, int, int, str], Iterator[DeviceBatch]]
 
 
-def is_device_file(path: Path) -> bool:
-    """Whether the name says that it is a file of device records."""
-    return _kind_of(path) in _READERS
+def is_device_file(path: Path, formats: Collection[str] = FORMATS) -> bool:
+    """Whether the name says that it is a file of device records, in one of some formats."""
+    kind = _kind_of(path)
+    return kind in _READERS and kind.removeprefix(".") in formats
 
 
 def read_batches(

@@ -18,6 +18,7 @@ from batch_assets.ops.cli import (
     db,
     dead_letters,
     demo,
+    devices,
     doctor,
     documents,
     plan,
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.add_typer(db.app, name="db")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(devices.app, name="devices")
 app.add_typer(documents.app, name="documents")
 app.add_typer(plan.app, name="plan")
 app.add_typer(runs.app, name="runs")

@@ -41,7 +41,7 @@ class DeviceSettings(BaseModel):
         default_factory=_default_shards,
         ge=1,
         le=256,
-        description="where no map is stored yet; later `batch-assets devices shards reshard`",
+        description="where no map is stored yet; later `batch-assets devices reshard`",
     )
     file_batch_rows: int = Field(
         default=40_000, ge=100, description="rows of a file that are read at a time"

@@ -13,6 +13,7 @@ import psycopg
 
 from batch_assets.errors import ConfigurationError
 from batch_assets.ingest.devices.continuous import ContinuousReport, run_continuously
+from batch_assets.ingest.devices.effects import read_device_effects
 from batch_assets.ingest.devices.load import DeviceOptions, load_device_files
 from batch_assets.ingest.devices.report import DeviceReport
 from batch_assets.ingest.devices.shard_loop import ContinuousOptions
@@ -105,7 +106,8 @@ def run_devices(stop: threading.Event, *, with_files: bool = True) -> Continuous
             f"[devices] landing is {root}, which is no folder; make it, correct it, or run with "
             "--no-files to write the inbox alone"
         )
-    return run_continuously(_connector(settings), ContinuousOptions(section, root), stop)
+    options = ContinuousOptions(section, root, read_device_effects(settings))
+    return run_continuously(_connector(settings), options, stop)
 
 
 def load_devices(folder: Path | None = None) -> DeviceReport:
@@ -130,6 +132,7 @@ def load_devices(folder: Path | None = None) -> DeviceReport:
         batch_rows=section.file_batch_rows,
         zone=section.zone,
         settle_seconds=section.settle_seconds,
+        effects=read_device_effects(settings),
     )
     return load_device_files(_connector(settings), root, options)
 
@@ -147,7 +150,10 @@ def read_device_status() -> DeviceStatus:
             "SELECT count(*) FROM ops.leases WHERE starts_with(resource, 'devices.workers/') "
             "AND expires_at >= clock_timestamp()"
         ).fetchone()
-    shards = [ShardStatus(*row, batches.get(row[0])) for row in rows]
+    shards = [
+        ShardStatus(shard, buckets, waiting, oldest, holder, error, batches.get(shard))
+        for shard, buckets, waiting, oldest, holder, error in rows
+    ]
     ages = [one.oldest_seconds for one in shards if one.oldest_seconds is not None]
     return DeviceStatus(
         shards=shards,

@@ -17,6 +17,7 @@ import psycopg
 from batch_assets.contracts.table import Scope, Window
 from batch_assets.ingest.devices.batch_aim import BatchAim
 from batch_assets.ingest.devices.drain import InboxShard
+from batch_assets.ingest.devices.effects import DeviceEffects
 from batch_assets.ingest.devices.parts import ShardPart
 from batch_assets.ingest.devices.poison import publish_part
 from batch_assets.ingest.devices.shards import StoredMap
@@ -46,12 +47,14 @@ class ContinuousOptions:
     Attributes:
         settings: `[devices]`.
         root: The landing folder, the same for all hosts; None to take the inbox alone.
+        effects: Alerts and messages that follow from records.
         load_seconds: A line of the ledger is closed after that, and the next one begun.
         tick_seconds: Between two looks at who else is there.
     """
 
     settings: DeviceSettings
     root: Path | None = None
+    effects: DeviceEffects = field(default_factory=DeviceEffects)
     load_seconds: float = 900.0
     tick_seconds: float = 1.0
 
@@ -141,7 +144,13 @@ class ShardLoop:
 
     def _run(self) -> None:
         settings = self.options.settings
-        inbox = InboxShard(self.shard, self.stored, settings.batch_rows_max, settings.zone)
+        inbox = InboxShard(
+            self.shard,
+            self.stored,
+            settings.batch_rows_max,
+            settings.zone,
+            self.options.effects,
+        )
         aim = BatchAim(settings.batch_rows_min, settings.batch_rows_max, settings.batch_seconds)
         try:
             while not self._stop.is_set():
@@ -172,7 +181,7 @@ class ShardLoop:
             part = self._parts.get_nowait()
         except queue.Empty:
             return False
-        self.ledger += publish_part(stream, part, self.stored, self.shard)
+        self.ledger += publish_part(stream, part, self.stored, self.shard, self.options.effects)
         self._parts.task_done()
         return True
 

@@ -1,155 +1,27 @@
 """Planned runs against fake vendors: what is asked on the wire, and what the days become."""
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 from decimal import Decimal
-from functools import partial
-from pathlib import Path
-from typing import Any
 
-import psycopg
-import pytest
-
-from batch_assets.ingest.market.daily_bars import DayReport, options_of
-from batch_assets.ingest.market.plan import PlanRequest, plan_repairs, plan_sync
-from batch_assets.ingest.market.run import MarketAccess, sync_plan
+from batch_assets.ingest.market.plan import plan_repairs
 from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.report import LoadState
-from batch_assets.postgres.connect import connect
-from batch_assets.settings import LoadingSettings
-from batch_assets.sources.market.feed import VendorFeed
-from batch_assets.sources.market.plan import Plan, Route
-from batch_assets_tests.fakes.bars import Bar, make_bar
+from batch_assets.sources.market.plan import Route
+from batch_assets_tests.fakes.bars import Bar
 from batch_assets_tests.fakes.http_vendor import HttpVendorServer
-from batch_assets_tests.fakes.vendor_answers import eastmoney_answers, tushare_answers
-from batch_assets_tests.sources.market.vendors.conftest import build_vendor_feed, secret
-
-# The sessions of Shanghai around the National Day of 2024.
-SESSIONS = [
-    date(2024, 9, 26),
-    date(2024, 9, 27),
-    date(2024, 9, 30),
-    date(2024, 10, 8),
-    date(2024, 10, 9),
-]
-RANGE = [date(2024, 9, 26) + timedelta(days=number) for number in range(14)]
-SYMBOLS = [f"{600000 + number}.SH" for number in range(30)]
-LONG_AFTER = datetime(2025, 3, 3, tzinfo=UTC)
-# 19:00 in Shanghai, when the rows of 9 October are due.
-EVENING = datetime(2024, 10, 9, 11, tzinfo=UTC)
-
-
-def bars_of(day: date) -> list[Bar]:
-    return [make_bar(symbol, day, f"{10 + day.day}.{at:02d}") for at, symbol in enumerate(SYMBOLS)]
-
-
-@dataclass
-class Runs:
-    """A feed, its database and everything a run of it needs."""
-
-    url: str
-    cache_dir: Path
-    feed: VendorFeed
-    now: datetime = LONG_AFTER
-    plans: list[Plan] = field(default_factory=list)
-
-    def plan(self, days: Sequence[date] = RANGE, **request: Any) -> Plan:
-        return plan_sync(
-            self.connect,
-            self.feed,
-            PlanRequest(days, **request),
-            now=self.now,
-            cache_dir=self.cache_dir,
-        )
-
-    def sync(self, days: Sequence[date] = RANGE, **request: Any) -> dict[str, DayReport]:
-        plan = self.plan(days, **request)
-        self.plans.append(plan)
-        reports = sync_plan(
-            self.connect,
-            self.feed,
-            plan,
-            MarketAccess(self.cache_dir, secret),
-            now=self.now,
-            options=options_of(
-                self.feed, LoadingSettings(), run_id="run", force=request.get("is_forced", False)
-            ),
-        )
-        return {report.key: report for report in reports}
-
-    @property
-    def connect(self) -> "partial[psycopg.Connection]":
-        return partial(connect, self.url, application_name="test")
-
-    def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.url, autocommit=True) as conn:
-            return conn.execute(query, parameters or None).fetchall()  # type: ignore[arg-type]
-
-    def stored(self) -> dict[date, int]:
-        query = "SELECT trade_date, count(*) FROM market.daily_bars GROUP BY 1 ORDER BY 1"
-        return dict(self.rows(query))
-
-
-@pytest.fixture
-def market() -> dict[str, list[Bar]]:
-    return {day.isoformat(): bars_of(day) for day in SESSIONS}
-
-
-@pytest.fixture
-def tushare(market: dict[str, list[Bar]]) -> Iterator[HttpVendorServer]:
-    with HttpVendorServer(tushare_answers(market)) as server:
-        yield server
-
-
-@pytest.fixture
-def eastmoney(market: dict[str, list[Bar]]) -> Iterator[HttpVendorServer]:
-    with HttpVendorServer(eastmoney_answers(market)) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def calendar_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("calendars")
-
-
-@pytest.fixture
-def cache_dir(calendar_cache: Path, tmp_path: Path) -> Path:
-    (calendar_cache / "calendars").mkdir(parents=True, exist_ok=True)
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    (cache / "calendars").symlink_to(calendar_cache / "calendars")
-    return cache
-
-
-@pytest.fixture
-def by_day(postgres: str, cache_dir: Path, tushare: HttpVendorServer) -> Runs:
-    feed = build_vendor_feed("tushare", base_url=tushare.base_url)
-    return Runs(postgres, cache_dir, feed)
-
-
-@pytest.fixture
-def by_symbol(postgres: str, cache_dir: Path, eastmoney: HttpVendorServer) -> Runs:
-    feed = build_vendor_feed("eastmoney", base_url=eastmoney.base_url, symbols=SYMBOLS)
-    return Runs(postgres, cache_dir, feed)
-
-
-def asked_days(server: HttpVendorServer) -> list[str]:
-    return [json.loads(request.body)["params"]["trade_date"] for request in server.requests]
-
-
-def asked_symbols(server: HttpVendorServer) -> list[str]:
-    return [f"{request.query['secid'].partition('.')[2]}.SH" for request in server.requests]
-
-
-def states(reports: dict[str, DayReport], days: Sequence[date] = SESSIONS) -> list[LoadState]:
-    return [reports[day.isoformat()].load.state for day in days]
-
-
-ALL_GOOD = [LoadState.SUCCESS] * 5
-ALL_PASSED_OVER = [LoadState.SKIPPED] * 5
+from batch_assets_tests.ingest.market.vendor_runs import (
+    ALL_GOOD,
+    ALL_PASSED_OVER,
+    EVENING,
+    LONG_AFTER,
+    SESSIONS,
+    SYMBOLS,
+    Runs,
+    asked_days,
+    states,
+)
 
 
 def test_a_range_by_day_takes_a_call_a_session_and_none_the_second_time(
@@ -237,167 +109,6 @@ def test_rows_that_somebody_removed_are_fetched_again(
     assert by_day.plans[1].reasons["changed_table"] == 1
     assert again["2024-09-30"].load.ledger == Ledger(read=30, inserted=5, unchanged=25)
     assert len(tushare.requests) == 6
-
-
-def test_failed_symbols_make_their_days_partial_and_are_all_kept(
-    by_symbol: Runs, eastmoney: HttpVendorServer
-) -> None:
-    # Two of them: each is asked twice before it is given up.
-    eastmoney.faults.extend(["", "", "500", "500", "", "500", "500"])
-
-    reports = by_symbol.sync()
-
-    assert states(reports) == [LoadState.PARTIAL] * 5
-    day = reports["2024-09-30"]
-    assert day.load.reason == "failed_symbols"
-    assert "2 symbols could not be fetched (600002.SH, 600004.SH)" in day.message
-    assert by_symbol.stored() == dict.fromkeys(SESSIONS, 28)
-    assert by_symbol.rows(
-        "SELECT symbol, error_class, is_retryable, error_message LIKE '%HTTP status 500%',"
-        " isempty(owed_days) FROM market.failed_symbols ORDER BY symbol"
-    ) == [
-        ("600002.SH", "SourceUnavailable", True, True, False),
-        ("600004.SH", "SourceUnavailable", True, True, False),
-    ]
-
-
-def test_retrying_fetches_only_the_failed_symbols_on_any_host(
-    by_symbol: Runs, eastmoney: HttpVendorServer, calendar_cache: Path, tmp_path: Path
-) -> None:
-    eastmoney.faults.extend(["", "", "500", "500", "", "500", "500"])
-    by_symbol.sync()
-    before = len(eastmoney.requests)
-    # Another host has none of the answers on its disk.
-    other = tmp_path / "other host"
-    other.mkdir()
-    (other / "calendars").symlink_to(calendar_cache / "calendars")
-    by_symbol.cache_dir = other
-
-    again = by_symbol.sync()
-
-    assert asked_symbols(eastmoney)[before:] == ["600002.SH", "600004.SH"]
-    assert by_symbol.plans[1].calls == 2
-    assert states(again) == ALL_GOOD
-    assert by_symbol.stored() == dict.fromkeys(SESSIONS, 30)
-    assert by_symbol.rows(
-        "SELECT count(*) FROM market.failed_symbols"
-        " WHERE NOT isempty(owed_days) OR answered_at IS NULL"
-    ) == [(0,)]
-    assert states(by_symbol.sync()) == ALL_PASSED_OVER
-
-
-def test_a_symbol_that_fails_again_stays_owed_alone(
-    by_symbol: Runs, eastmoney: HttpVendorServer
-) -> None:
-    # No answer is kept on disk: what is asked comes from what the database knows.
-    by_symbol.feed = by_symbol.feed.model_copy(update={"reuse_minutes": 0})
-    eastmoney.faults.extend(["500", "500"])
-    by_symbol.sync()
-    eastmoney.faults.extend(["502", "502"])
-    before = len(eastmoney.requests)
-
-    again = by_symbol.sync()
-    after = by_symbol.sync()
-
-    assert states(again) == [LoadState.FAILED] * 5
-    assert "HTTP status 502" in again["2024-09-30"].message
-    assert asked_symbols(eastmoney)[before:] == ["600000.SH"] * 3
-    assert states(after) == ALL_GOOD
-
-
-def test_chosen_symbols_that_fail_leave_a_complete_day_complete(
-    by_symbol: Runs, eastmoney: HttpVendorServer
-) -> None:
-    by_symbol.sync()
-    eastmoney.faults.extend(["500", "500"])
-
-    failed = by_symbol.sync(symbols=("600003.SH",))
-
-    assert states(failed) == [LoadState.FAILED] * 5
-    assert by_symbol.plan().reasons["already_present"] == 5
-
-
-def test_dead_letters_of_symbols_that_were_not_fetched_stay_open(
-    by_symbol: Runs, eastmoney: HttpVendorServer, market: dict[str, list[Bar]]
-) -> None:
-    for number in (4, 5):
-        bad = market["2024-09-30"][number]
-        market["2024-09-30"][number] = replace(bad, volume=Decimal(-1))
-    by_symbol.feed = by_symbol.feed.model_copy(update={"reject_limit_ratio": 0.5})
-    by_symbol.sync()
-    market["2024-09-30"][4] = replace(market["2024-09-30"][4], volume=Decimal(1200))
-
-    by_symbol.sync([date(2024, 9, 30)], symbols=("600004.SH",))
-
-    query = "SELECT source_file FROM ops.dead_letters WHERE state = 'open' ORDER BY 1"
-    both = [("600004.SH.parquet",), ("600005.SH.parquet",)]
-    assert by_symbol.rows(query) == both
-    # The whole day was read: what it no longer met is mended.
-    by_symbol.sync([date(2024, 9, 30)], is_forced=True)
-    assert by_symbol.rows(query) == both[1:]
-
-
-def test_owed_days_without_a_bar_of_the_symbol_are_complete(
-    by_symbol: Runs, eastmoney: HttpVendorServer, market: dict[str, list[Bar]]
-) -> None:
-    # 600003.SH was suspended on one of the days.
-    market["2024-09-30"] = [bar for bar in market["2024-09-30"] if bar.symbol != "600003.SH"]
-    eastmoney.faults.extend(["", "", "", "500", "500"])
-    by_symbol.sync()
-
-    again = by_symbol.sync()
-
-    assert states(again) == ALL_GOOD
-    assert by_symbol.stored() == {**dict.fromkeys(SESSIONS, 30), date(2024, 9, 30): 29}
-
-
-def test_an_answer_for_some_days_leaves_the_others_owed(
-    by_symbol: Runs, eastmoney: HttpVendorServer
-) -> None:
-    eastmoney.faults.extend(["500", "500"])
-    by_symbol.sync()
-
-    by_symbol.sync([date(2024, 9, 30)])
-
-    reasons = by_symbol.plan().reasons
-    assert (reasons["failed_symbols"], reasons["already_present"]) == (4, 1)
-
-
-@pytest.mark.parametrize("fixture", ["by_day", "by_symbol"])
-def test_chosen_symbols_never_complete_a_day(fixture: str, request: pytest.FixtureRequest) -> None:
-    runs: Runs = request.getfixturevalue(fixture)
-    chosen = ("600003.SH", "600007.SH")
-
-    reports = runs.sync(symbols=chosen)
-
-    assert states(reports) == [LoadState.PARTIAL] * 5
-    assert {reports[day.isoformat()].load.reason for day in SESSIONS} == {"subset"}
-    assert "only 600003.SH, 600007.SH were asked for" in reports["2024-09-30"].message
-    assert runs.stored() == dict.fromkeys(SESSIONS, 2)
-    # The days are still missing, and a whole run makes them complete.
-    assert runs.plan().reasons["missing"] == 5
-    assert states(runs.sync()) == ALL_GOOD
-    assert runs.stored() == dict.fromkeys(SESSIONS, 30)
-
-
-def test_chosen_symbols_take_the_cheaper_way(by_day: Runs, tushare: HttpVendorServer) -> None:
-    by_day.sync(symbols=("600003.SH", "600007.SH"))
-
-    assert by_day.plans[0].route is Route.BY_SYMBOL_RANGE
-    assert len(tushare.requests) == 2
-
-    by_day.sync([SESSIONS[0]], symbols=("600003.SH", "600007.SH"))
-
-    assert by_day.plans[1].route is Route.BY_DAY
-    assert len(tushare.requests) == 3
-
-
-def test_chosen_symbols_leave_a_complete_day_complete(by_day: Runs) -> None:
-    by_day.sync()
-
-    by_day.sync(symbols=("600003.SH",))
-
-    assert by_day.plan().reasons["already_present"] == 5
 
 
 def test_a_feed_with_few_symbols_has_the_same_rows_either_way(

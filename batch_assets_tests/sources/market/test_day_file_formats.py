@@ -1,0 +1,155 @@
+"""A day's file packed, as a workbook or as Parquet; what is cut off, hostile or unknown."""
+
+import gzip
+import io
+import zipfile
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from batch_assets.errors import UnreadableSource
+from batch_assets_tests.sources.market.conftest import HEADER, SourceMaker, bar, text_of
+from batch_assets_tests.sources.market.day_reads import (
+    DAY,
+    ISO,
+    ROWS,
+    closes,
+    open_day,
+    read_all,
+    rules_by_row,
+    write_gzip,
+    write_zip,
+)
+
+
+@pytest.mark.parametrize(("ending", "write"), [("csv.gz", write_gzip), ("zip", write_zip)])
+def test_packed_files_are_read_and_half_files_refused(
+    folder: Path, make_source: SourceMaker, ending: str, write: Any
+) -> None:
+    path = folder / f"{ISO}.{ending}"
+    write(path, ROWS)
+    source = make_source(files="{date}." + ending)
+
+    assert sum(batch.rows.num_rows for batch in read_all(open_day(source))) == 300
+
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UnreadableSource, match=r"fetch (it|the file) again"):
+        read_all(open_day(source))
+
+
+def test_a_member_of_a_zip_is_chosen_and_named(folder: Path, make_source: SourceMaker) -> None:
+    with zipfile.ZipFile(folder / f"{ISO}.zip", "w") as archive:
+        archive.writestr("readme.md", "not data")
+        archive.writestr("bars.csv", ROWS)
+
+    (batch,) = read_all(open_day(make_source(files="{date}.zip", zip_member="*.csv")))
+    assert batch.positions["file"][0].as_py() == f"{ISO}.zip/bars.csv"
+
+    with pytest.raises(UnreadableSource, match=r"no member matches '\*.txt'"):
+        open_day(make_source(files="{date}.zip", zip_member="*.txt"))
+
+
+def test_a_packed_bomb_is_stopped(folder: Path, make_source: SourceMaker) -> None:
+    write_gzip(folder / f"{ISO}.csv.gz", ROWS)
+    source = make_source(files="{date}.csv.gz", max_expanded_bytes=4096)
+
+    with pytest.raises(UnreadableSource, match=r"unpack to more than \d+.*max_expanded_bytes"):
+        read_all(open_day(source))
+
+
+def test_a_small_file_that_unpacks_a_thousand_times_is_stopped(
+    folder: Path, make_source: SourceMaker
+) -> None:
+    packed = io.BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb") as stream:
+        stream.write(ROWS)
+        for _ in range(80):
+            stream.write(b"\n" * 1024 * 1024)
+    (folder / f"{ISO}.csv.gz").write_bytes(packed.getvalue())
+
+    with pytest.raises(UnreadableSource, match="200 times the size"):
+        read_all(open_day(make_source(files="{date}.csv.gz")))
+
+
+def test_a_workbook_keeps_codes_dates_and_numbers(folder: Path, make_source: SourceMaker) -> None:
+    workbook = openpyxl.Workbook()
+    sheet = workbook.active
+    assert sheet is not None
+    for row in (
+        HEADER.split(","),
+        [datetime(2024, 9, 30), 1, 10.1, 11, 9, 10.25, 1e6, "1,000"],  # noqa: DTZ001
+        [None] * 8,
+        [20240930, "600000.SH", 10.1, 11, 9, "bad", 5, None],
+    ):
+        sheet.append(row)
+    workbook.save(folder / f"{ISO}.xlsx")
+    source = make_source(files="{date}.xlsx", symbol={"style": "cn", "bare": "stock"})
+
+    (batch,) = read_all(open_day(source))
+
+    assert closes([batch]) == {"000001.SZ": Decimal("10.25")}
+    assert batch.rows["amount"][0].as_py() == Decimal(1000)
+    assert rules_by_row([batch]) == {4: [("unparsable_number", "close")]}
+    assert batch.rejected[0].original["date"] == "20240930"
+
+
+def test_a_missing_sheet_is_named(folder: Path, make_source: SourceMaker) -> None:
+    openpyxl.Workbook().save(folder / f"{ISO}.xlsx")
+
+    with pytest.raises(UnreadableSource, match="has sheets Sheet, expected 'Bars'"):
+        open_day(make_source(files="{date}.xlsx", sheet="Bars"))
+
+
+def test_a_workbook_cut_in_half_is_refused(folder: Path, make_source: SourceMaker) -> None:
+    path = folder / f"{ISO}.xlsx"
+    openpyxl.Workbook().save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+
+    with pytest.raises(UnreadableSource, match="not a readable workbook"):
+        open_day(make_source(files="{date}.xlsx"))
+
+
+def test_parquet_is_read_exactly_and_not_a_number_is_rejected(
+    folder: Path, make_source: SourceMaker
+) -> None:
+    table = pa.table(
+        {
+            "date": pa.array([DAY, DAY], pa.date32()),
+            "symbol": pa.array(["600000.SH", "600001.SH"]).dictionary_encode(),
+            "open": [10.1, 1.0], "high": [11.0, 2.0], "low": [9.0, 1.0],
+            "close": [0.1 + 0.2, float("nan")],
+            "volume": pa.array([5, 6], pa.int64()),
+            "amount": pa.array([Decimal("1.50"), None], pa.decimal128(10, 2)),
+        }
+    )  # fmt: skip
+    pq.write_table(table, folder / f"{ISO}.parquet")
+
+    opened = open_day(make_source(files="{date}.parquet"))
+    (batch,) = read_all(opened)
+
+    assert closes([batch]) == {"600000.SH": Decimal("0.300000")}
+    assert opened.notes == {"rounded_half_even:close": 1}
+    assert rules_by_row([batch]) == {2: [("unparsable_number", "close")]}
+    assert batch.rejected[0].original["volume"] == "6"
+
+
+def test_a_parquet_file_cut_in_half_is_refused(folder: Path, make_source: SourceMaker) -> None:
+    (folder / f"{ISO}.parquet").write_bytes(b"PAR1 and no more")
+
+    with pytest.raises(UnreadableSource, match="not a complete Parquet file"):
+        open_day(make_source(files="{date}.parquet"))
+
+
+def test_a_name_that_does_not_tell_the_format_is_refused(
+    folder: Path, make_source: SourceMaker
+) -> None:
+    (folder / ISO).write_bytes(text_of(bar(ISO, "600000.SH")))
+
+    with pytest.raises(UnreadableSource, match="its name does not tell its format"):
+        open_day(make_source(files="{date}"))

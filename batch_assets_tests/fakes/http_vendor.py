@@ -133,6 +133,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _encode(self, answer: Answer) -> bytes:
         headers = {"Content-Length": str(len(answer.body)), **answer.headers}
+        if self.close_connection:
+            # Said as a server does, or the client may ask again on a connection about to close.
+            headers["Connection"] = "close"
         lines = [f"HTTP/1.1 {answer.status} Status", *(f"{k}: {v}" for k, v in headers.items())]
         return "\r\n".join([*lines, "", ""]).encode()
 

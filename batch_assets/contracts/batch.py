@@ -104,6 +104,8 @@ class SourceBatch:
         originals: Gives the original values of rows of this batch by their index in `rows`;
             called only for rows that break a rule.
         resume_after: Opaque position; a source that can resume starts after it.
+        layout: The names of `originals` in the order of the source, where its rows can be
+            corrected and read again one by one.
     """
 
     read_rows: int
@@ -113,6 +115,7 @@ class SourceBatch:
     rejected: tuple[RejectedRow, ...] = ()
     skipped_rows: int = 0
     resume_after: Mapping[str, int | str] = field(default_factory=dict)
+    layout: tuple[SourceCell, ...] = ()
 
 
 def place_of(positions: pa.RecordBatch | pa.Table, index: int) -> tuple[str, str, int]:

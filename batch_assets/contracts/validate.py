@@ -164,6 +164,7 @@ def _explain(
             ),
             original=original,
             window_value=_value(batch.rows.column(window_column)[index]) if window_column else None,
+            layout=batch.layout,
         )
         for index, original, (file, sheet, row) in zip(indices, originals, places, strict=True)
     ]

@@ -16,6 +16,7 @@ from psycopg import sql
 from batch_assets.contracts.batch import Violation
 from batch_assets.contracts.table import Disposition, Scope, TableContract, Window
 from batch_assets.errors import BatchAssetsError, LeaseHeld, LeaseLost, LedgerImbalance, StaleAnswer
+from batch_assets.execution.failpoints import reach
 from batch_assets.loading.copy import copy_batches
 from batch_assets.loading.duplicates import sort_by_key
 from batch_assets.loading.failures import as_refusal
@@ -47,7 +48,7 @@ class ReplayRequest:
     """One window to replay into.
 
     Attributes:
-        source_columns: Columns that name the file a row came from.
+        source_columns: Columns that name the file a row came from; none where the table has none.
         place_columns: Columns that name its place in the file.
         answered_from: Name of the workbook.
         who: Whose answers they are.
@@ -142,6 +143,8 @@ class _Former:
     skipped: int
     source_file: str
     source_hash: str | None
+    state: str
+    reason: str
 
 
 @dataclass(slots=True)
@@ -166,7 +169,9 @@ class _Replay:
                 raise
             raise as_refusal(self.context.resource(self.request.window), error) from error
         release_leases(self.conn, self.tokens)
+        reach("replay.before_commit")
         self.conn.commit()
+        reach("replay.after_commit")
         return report
 
     def _publish(self, judge: Judge) -> ReplayReport:
@@ -185,6 +190,7 @@ class _Replay:
         published = self._merge(good, fixed - good.num_rows)
         answers = ReplayAnswers(refused, dropped, _fixed_ids(pieces, refused), pieces)
         self._write(answers)
+        reach("replay.after_answers")
         ledger = _ledger_of(former, published.ledger, fixed, len(dropped))
         ledger.check(self.context.resource(self.request.window))
         if ledger.rejected < 0:
@@ -204,7 +210,8 @@ class _Replay:
                 refused=len(refused),
             )
         metrics = {"replay": {**counts, "of_load": former.load_id, "who": self.request.who}}
-        self._close(LoadState.SUCCESS, ledger, published=published, metrics=metrics)
+        state, reason = self._state_after(former, published)
+        self._close(state, ledger, reason=reason, published=published, metrics=metrics)
         self._remember(former, published)
         return ReplayReport(
             self.load_id,
@@ -215,6 +222,12 @@ class _Replay:
             len(dropped),
             len(refused),
         )
+
+    def _state_after(self, former: _Former, published: Published) -> tuple[LoadState, str]:
+        """A window that lacks rows still lacks them, unless the corrected ones were those."""
+        if published.path is PublishPath.NONE and former.state == LoadState.PARTIAL:
+            return LoadState.PARTIAL, former.reason
+        return published.state, published.reason
 
     def _former(self) -> _Former:
         row = self.conn.execute(read_query("read_window_ledger"), self._window()).fetchone()
@@ -248,14 +261,7 @@ class _Replay:
         )
         schema = self.context.contract.columns.append(_LOAD).append(_LETTER)
         copy_batches(self.conn, _STAGING, schema, [rows.select(schema.names)])
-        merge = MergeSql.of(self.target, _STAGING)
-        statement = self.target.parts.read(
-            "find_replay_conflicts",
-            **merge.parts,
-            is_same_file=_equal(self.request.source_columns),
-            is_same_place=_equal(self.request.place_columns),
-        )
-        found = self.conn.execute(statement).fetchall()
+        found = self.conn.execute(self._conflicts()).fetchall()
         moved = [number for number, has_moved_on in found if has_moved_on]
         if moved:
             named = ", ".join(str(number) for number in moved[:_NAMED])
@@ -266,6 +272,17 @@ class _Replay:
                 "into _action where the newer row is right, or send the right one in a new file"
             )
         return [number for number, _ in found]
+
+    def _conflicts(self) -> sql.Composed:
+        parts = MergeSql.of(self.target, _STAGING).parts
+        if not self.request.source_columns:
+            return self.target.parts.read("find_replay_conflicts_by_load", **parts)
+        return self.target.parts.read(
+            "find_replay_conflicts",
+            **parts,
+            is_same_file=_equal(self.request.source_columns),
+            is_same_place=_equal(self.request.place_columns),
+        )
 
     def _merge(self, rows: pa.RecordBatch, duplicate: int) -> Published:
         if not rows.num_rows:

@@ -7,7 +7,9 @@ SELECT k.load_id,
        l.rows_rejected,
        l.rows_skipped,
        l.source_file,
-       l.source_hash
+       l.source_hash,
+       l.state,
+       coalesce(l.reason, '') AS reason
 FROM ops.windows AS k
 JOIN ops.loads AS l ON l.load_id = k.load_id
 WHERE k.target = %(target)s

@@ -5,11 +5,12 @@ are about spellings and were applied before, when its cells were typed.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
+import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -46,13 +47,13 @@ class AliasedSource:
         found = self._source.open_day(day, now=now)
         if found.state is not DayState.READY:
             return found
-        names = {item.alias: item.symbol for item in self._read() if item.is_valid_on(day)}
+        names = self._names_on(day)
         if not names:
             return found
         return replace(
             found,
             source_hash=_with_names(found.source_hash, names),
-            read=lambda: _renamed(found.read, names),
+            read=lambda: (rename_symbols(batch, names) for batch in found.read()),
         )
 
     def undated(self, *, now: datetime) -> tuple[RejectedRow, ...]:
@@ -63,16 +64,29 @@ class AliasedSource:
         """See MarketSource."""
         self._source.close()
 
-    def _read(self) -> tuple[_Alias, ...]:
+    def _names_on(self, day: date) -> dict[str, str]:
         if self._aliases is None:
             with closing(self._connect()) as conn:
-                rows = conn.execute(
-                    "SELECT alias, symbol, valid_from, valid_to FROM market.instrument_aliases"
-                    " WHERE source = %s ORDER BY alias, valid_from",
-                    (self._source_name,),
-                ).fetchall()
-            self._aliases = tuple(_Alias(*row) for row in rows)
-        return self._aliases
+                self._aliases = _read_aliases(conn, self._source_name)
+        return _valid_on(self._aliases, day)
+
+
+def read_names(conn: psycopg.Connection, source_name: str, day: date) -> dict[str, str]:
+    """Symbols by the alias that stands for them on a day."""
+    return _valid_on(_read_aliases(conn, source_name), day)
+
+
+def _read_aliases(conn: psycopg.Connection, source_name: str) -> tuple[_Alias, ...]:
+    rows = conn.execute(
+        "SELECT alias, symbol, valid_from, valid_to FROM market.instrument_aliases"
+        " WHERE source = %s ORDER BY alias, valid_from",
+        (source_name,),
+    ).fetchall()
+    return tuple(_Alias(*row) for row in rows)
+
+
+def _valid_on(aliases: Sequence[_Alias], day: date) -> dict[str, str]:
+    return {item.alias: item.symbol for item in aliases if item.is_valid_on(day)}
 
 
 def _with_names(source_hash: str | None, names: Mapping[str, str]) -> str | None:
@@ -83,16 +97,13 @@ def _with_names(source_hash: str | None, names: Mapping[str, str]) -> str | None
     return f"{source_hash}+{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-def _renamed(
-    read: Callable[[], Iterator[SourceBatch]], names: Mapping[str, str]
-) -> Iterator[SourceBatch]:
+def rename_symbols(batch: SourceBatch, names: Mapping[str, str]) -> SourceBatch:
+    """Rows with the symbols that aliases stand for."""
+    symbols = batch.rows.column("symbol")
     known, meant = pa.array(list(names), pa.string()), pa.array(list(names.values()), pa.string())
-    for batch in read():
-        symbols = batch.rows.column("symbol")
-        places = pc.index_in(symbols, value_set=known)
-        if places.null_count == len(places):
-            yield batch
-            continue
-        renamed = pc.coalesce(meant.take(places), symbols)
-        place = batch.rows.schema.get_field_index("symbol")
-        yield replace(batch, rows=batch.rows.set_column(place, "symbol", renamed))
+    places = pc.index_in(symbols, value_set=known)
+    if places.null_count == len(places):
+        return batch
+    renamed = pc.coalesce(meant.take(places), symbols)
+    place = batch.rows.schema.get_field_index("symbol")
+    return replace(batch, rows=batch.rows.set_column(place, "symbol", renamed))

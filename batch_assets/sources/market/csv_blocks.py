@@ -13,7 +13,7 @@ from batch_assets.errors import UnreadableSource
 from batch_assets.sources.market.columns import locate
 from batch_assets.sources.market.feed import FileFeed
 from batch_assets.sources.market.numbers import NumberColumn
-from batch_assets.sources.market.raw_table import Malformed, RawTable
+from batch_assets.sources.market.raw_table import Malformed, RawTable, layout_of
 from batch_assets.sources.market.records import (
     Records,
     fields_of,
@@ -216,6 +216,7 @@ def _parse_block(
             Malformed(int(records.lines[index]) + first_line, records.text(index), count)
             for index, count in malformed
         ),
+        layout=layout_of(layout.names, layout.places),
     )
 
 

@@ -39,6 +39,9 @@ from batch_assets.sources.market.status import apply_status
 PARSER_VERSION = "1"
 """Raised when the same file would give other rows; part of every source hash."""
 
+LINE = "line"
+"""Name under which a record is kept whole that does not have the columns of its file."""
+
 _HAS_DIGIT = re.compile(r"\d")
 
 
@@ -114,6 +117,7 @@ class BarParser:
             positions=_positions(raw.file, lines),
             originals=originals,
             rejected=tuple(sorted(rejected, key=lambda row: row.row)),
+            layout=raw.layout,
         )
 
     def _optional_text(self, values: pa.Array | None) -> pa.Array | None:
@@ -251,6 +255,7 @@ class _Faults:
                 violations=tuple(self.violations[index]),
                 original=original,
                 window_value=day or window_value,
+                layout=raw.layout,
             )
             for index, original, window_value in zip(
                 indices, raw.originals(indices), window_values, strict=True
@@ -267,7 +272,8 @@ def _malformed(raw: RawTable, index: int, day: date | None) -> RejectedRow:
         expected=f"{raw.column_count} fields",
         hint="the line was cut, or a value holds the delimiter and is not quoted",
     )
-    return RejectedRow(raw.file, record.row, (violation,), {"line": record.text}, day)
+    original = {LINE: record.text}
+    return RejectedRow(raw.file, record.row, (violation,), original, day, layout=raw.layout)
 
 
 def _positions(file: str, lines: np.ndarray) -> pa.RecordBatch:

@@ -1,12 +1,14 @@
 """Cells of a file before they mean anything, in whatever form the reader could bring them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from batch_assets.contracts.batch import Original
+from batch_assets.contracts.batch import Original, SourceCell
+
+DATE_COLUMN = "trade_date"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class RawTable:
         column_count: Columns a record should have.
         malformed: Records with another number of fields.
         originals: Original cells of rows by index.
+        layout: What each column of the file is meant for, in its order.
     """
 
     file: str
@@ -39,3 +42,18 @@ class RawTable:
     column_count: int
     originals: Callable[[Sequence[int]], list[Original]]
     malformed: tuple[Malformed, ...] = ()
+    layout: tuple[SourceCell, ...] = ()
+
+
+def layout_of(names: Sequence[str], places: Mapping[str, int]) -> tuple[SourceCell, ...]:
+    """Columns of a file as dead letters keep them.
+
+    Args:
+        names: Of all columns, in order; of equal ones the last stands for all, as in `originals`.
+        places: Column by what is read from it, from 0.
+    """
+    meant = {place: DATE_COLUMN if name == "date" else name for name, place in places.items()}
+    last = {name: place for place, name in enumerate(names)}
+    return tuple(
+        SourceCell(name, "text", meant.get(place, ""), None, place) for name, place in last.items()
+    )

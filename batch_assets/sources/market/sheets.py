@@ -19,7 +19,7 @@ from batch_assets.sources.market.columns import locate
 from batch_assets.sources.market.containers import FileIdentity, open_checked
 from batch_assets.sources.market.csv_blocks import check_places
 from batch_assets.sources.market.feed import FileFeed
-from batch_assets.sources.market.raw_table import RawTable
+from batch_assets.sources.market.raw_table import RawTable, layout_of
 
 _BATCH_ROWS = 32_768
 _Cell = str | int | float | bool | date | time | datetime | timedelta | None
@@ -90,6 +90,7 @@ def _sheet_table(
         read_rows=len(chosen),
         column_count=len(names),
         originals=originals,
+        layout=layout_of(names, places),
     )
 
 
@@ -136,6 +137,7 @@ def _parquet_table(
         read_rows=batch.num_rows,
         column_count=batch.num_columns,
         originals=originals,
+        layout=layout_of(batch.schema.names, places),
     )
 
 

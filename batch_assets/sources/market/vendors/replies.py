@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from batch_assets.contracts.batch import Original
 from batch_assets.errors import SourceUnavailable, UnreadableSource
-from batch_assets.sources.market.raw_table import Malformed, RawTable
+from batch_assets.sources.market.raw_table import Malformed, RawTable, layout_of
 from batch_assets.sources.market.vendors.json_rows import (
     PLACEHOLDER,
     TextRows,
@@ -278,6 +278,10 @@ def as_raw_table(
         column_count=len(names),
         originals=lambda indices: _originals(fetched.cells, indices),
         malformed=fetched.malformed,
+        layout=layout_of(
+            names,
+            {target: names.index(name) for target, name in columns.items() if name in names},
+        ),
     )
 
 

@@ -1,0 +1,1 @@
+"""Corrected rows of every domain on their way back: workbooks, answers, windows."""

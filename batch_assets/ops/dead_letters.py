@@ -13,9 +13,10 @@ import psycopg
 from batch_assets.contracts.batch import SourceCell
 from batch_assets.contracts.dead_letter import DeadLetter
 from batch_assets.errors import ConfigurationError
+from batch_assets.ingest.corrections.domains import correctable_of, other_replays
+from batch_assets.ingest.corrections.workbook import WorkbookReplay
 from batch_assets.ingest.spreadsheets.errors import read_layouts
 from batch_assets.ingest.spreadsheets.inbox import InboxOutcome, Replayer
-from batch_assets.ingest.spreadsheets.replay import WorkbookReplay
 from batch_assets.loading.letters import (
     LetterFilter,
     count_letters,
@@ -40,13 +41,15 @@ from batch_assets.sources.spreadsheets.template import SpreadsheetTemplate, read
 
 FORMATS = (".csv", ".xlsx", ".json")
 HINT = {
-    "market": "bars are read from their files or vendor as a whole: correct the file, or wait for "
-    "the vendor's correction, and load the day again (`batch-assets plan market`); or discard "
-    "the rows",
+    "market": "correct the file or wait for the vendor, and load the day again; or write the rows "
+    "of one table into a workbook (`batch-assets dead-letters export FILE.xlsx --target "
+    "market.daily_bars`), correct it and replay it; or discard them",
+    "devices": "send the records again; or write them into a workbook (`batch-assets dead-letters "
+    "export FILE.xlsx --target devices.records`), correct it and replay it; or discard them",
     "documents": "`batch-assets dead-letters replay --target documents` reads the failed files "
     "again",
 }
-"""What to do about dead letters that no workbook brings back, by schema."""
+"""What to do about dead letters that come without a workbook, by schema."""
 
 
 @contextmanager
@@ -77,8 +80,8 @@ def list_letters(wanted: LetterFilter, limit: int) -> tuple[dict[str, int], list
 def export_letters(settings: Settings, wanted: LetterFilter, path: Path) -> int:
     """Write dead letters into a file by its ending; returns how many.
 
-    Workbooks and CSV files have the columns of an error workbook, and rows of spreadsheets can be
-    corrected in them and replayed.
+    Workbooks and CSV files have the columns of an error workbook; rows of spreadsheets, bars and
+    device records can be corrected in them and replayed.
 
     Raises:
         ConfigurationError: The ending is not one of FORMATS.
@@ -108,13 +111,17 @@ def _rows_of(
     for letter in read_letters(conn, wanted):
         template = templates.get(letter.target)
         if template is None:
-            cells = [SourceCell(n, "text", n, None, i) for i, n in enumerate(letter.original)]
-            yield CorrectableRow(letter, tuple(cells), letter.original, letter.original)
+            yield correctable_of(letter) or _as_it_is(letter)
             continue
         place = (letter.target, letter.window_key)
         if place not in headers:
             headers[place] = headers_of(read_layouts(conn, *place))
         yield as_correctable(letter, template, headers[place])
+
+
+def _as_it_is(letter: DeadLetter) -> CorrectableRow:
+    cells = [SourceCell(n, "text", n, None, i) for i, n in enumerate(letter.original)]
+    return CorrectableRow(letter, tuple(cells), letter.original, letter.original)
 
 
 def _names_of(rows: _Rows) -> list[str]:
@@ -178,25 +185,28 @@ def _write_workbook(
 def _replayer(settings: Settings, template: str) -> Iterator[tuple[Replayer, str]]:
     from batch_assets.execution.isolation import open_workers
     from batch_assets.ingest.spreadsheets.load import PRELOAD, options_of
+    from batch_assets.sources.market.feed import build_feeds
 
     templates = read_templates(settings)
     if template.endswith(".toml"):
         given = read_template(Path(template))
         template, templates = given.name, {given.name: given}
-    if template and template not in templates:
+    feeds = build_feeds(settings.section("market"), settings.config_dir)
+    if template and template not in {*templates, *feeds}:
         raise ConfigurationError(
-            f"there is no template {template!r}, expected one of "
-            f"{', '.join(templates) or '(none)'}; correct --template"
+            f"there is no template or feed {template!r}, expected one of "
+            f"{', '.join([*templates, *feeds]) or '(none)'}; correct --template"
         )
-    url = ready_database_url()
+    open_connection = partial(connect, ready_database_url(), application_name="batch-assets")
     with open_workers(settings, preload=PRELOAD) as workers:
         yield (
             Replayer(
-                connect=lambda: connect(url, application_name="batch-assets"),
+                connect=open_connection,
                 templates=templates,
                 workers=workers,
                 options_of=lambda chosen: options_of(chosen, settings.loading),
                 error_folder=error_folder(settings),
+                others=other_replays(open_connection, settings, error_folder(settings)),
             ),
             template,
         )
@@ -208,7 +218,8 @@ def replay_file(settings: Settings, path: Path, *, template: str, who: str) -> W
     Args:
         settings: Whose templates are used.
         path: The workbook.
-        template: Name or .toml file; empty to go by the table of its rows.
+        template: Name or .toml file of a template, or name of a feed; empty to go by the table of
+            its rows.
         who: Whose corrections they are; empty for the user of this process.
     """
     with _replayer(settings, template) as (replayer, name):

@@ -14,6 +14,7 @@ from batch_assets.defs.spreadsheets.asset_keys import asset_key_of
 from batch_assets.defs.spreadsheets.checks import open_letters_evaluation
 from batch_assets.defs.spreadsheets.metadata import replay_metadata
 from batch_assets.execution.isolation import open_workers
+from batch_assets.ingest.corrections.domains import other_replays
 from batch_assets.ingest.spreadsheets.inbox import (
     InboxOutcome,
     Replayer,
@@ -66,6 +67,9 @@ def build_replay_job(templates: Templates, inbox: Path, settings: Settings) -> d
                 workers=workers,
                 options_of=lambda chosen: options_of(chosen, settings.loading, run_id=run_id),
                 error_folder=error_folder(settings),
+                others=other_replays(
+                    postgres.connect, settings, error_folder(settings), run_id=run_id
+                ),
             )
             files = find_corrected(inbox, now=clock.now(), settle_seconds=0)
             outcomes = list(_logged(context, postgres, templates, replay_inbox(replayer, files)))

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from batch_assets.ingest.corrections.workbook import WorkbookReplay
 from batch_assets.ingest.spreadsheets.load import FileReport
-from batch_assets.ingest.spreadsheets.replay import WorkbookReplay
 from batch_assets.loading.ledger import Ledger
 
 _COUNTS = ("read", "inserted", "updated", "unchanged", "duplicate", "rejected", "skipped")

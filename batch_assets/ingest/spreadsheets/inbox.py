@@ -5,29 +5,30 @@ inbox/orders-errors-12.xlsx -> inbox/done/…      what is still wrong lies in i
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import psycopg
-
 from batch_assets.errors import BatchAssetsError, ConfigurationError
 from batch_assets.execution.isolation import IsolatedWorkers
-from batch_assets.ingest.spreadsheets.replay import (
+from batch_assets.ingest.corrections.workbook import (
     CorrectedWorkbook,
     WorkbookReplay,
     read_corrected,
-    replay_workbook,
 )
+from batch_assets.ingest.spreadsheets.replay import replay_workbook
 from batch_assets.loading.leases import Connector
 from batch_assets.loading.options import LoadOptions
 from batch_assets.postgres.connect import translating_errors
-from batch_assets.sources.spreadsheets.answers import stream_answers
 from batch_assets.sources.spreadsheets.template import SpreadsheetTemplate
 
 DONE, REFUSED, AGAIN = "done", "refused", "again"
 _ENDINGS = (".xlsx", ".xlsm", ".csv")
+
+
+OtherReplay = Callable[[CorrectedWorkbook, str, str], WorkbookReplay]
+"""Replays a workbook; given whose it is, and the feed that is meant, where that was said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Replayer:
         templates: By name.
         options_of: Bounds of a load by a template.
         error_folder: Where workbooks of what is still wrong go.
+        others: Replays of tables that no template has, by table.
     """
 
     connect: Connector
@@ -60,19 +62,28 @@ class Replayer:
     workers: IsolatedWorkers
     options_of: Callable[[SpreadsheetTemplate], LoadOptions]
     error_folder: Path
+    others: Mapping[str, OtherReplay] = field(default_factory=dict)
 
     def replay(self, path: Path, *, who: str, template: str = "") -> WorkbookReplay:
-        """Replay one workbook by the template that its rows belong to.
+        """Replay one workbook by the template, or the domain, that its rows belong to.
+
+        Args:
+            path: The workbook.
+            who: Whose corrections they are.
+            template: Name of the template; of the feed, for rows of market.
 
         Raises:
             UnreadableSource: It is no error workbook.
-            ConfigurationError: No template, or several, have its table.
+            ConfigurationError: No template or feed, or several, have its rows.
             StaleAnswer: Rows are answered otherwise, or have moved on; nothing was changed.
         """
         with TemporaryDirectory(dir=self.workers.folder, prefix="spreadsheets-") as folder:
             workbook = read_corrected(self.workers, path, Path(folder))
             with translating_errors(), self.connect() as conn:
-                chosen = self._choose(conn, workbook, template)
+                table = workbook.find_target(conn)
+            if table in self.others and template not in self.templates:
+                return self.others[table](workbook, who, template)
+            chosen = self._choose(table, workbook, template)
             return replay_workbook(
                 self.connect,
                 chosen,
@@ -82,17 +93,9 @@ class Replayer:
                 error_folder=self.error_folder,
             )
 
-    def _choose(
-        self, conn: psycopg.Connection, workbook: CorrectedWorkbook, wanted: str
-    ) -> SpreadsheetTemplate:
+    def _choose(self, table: str, workbook: CorrectedWorkbook, wanted: str) -> SpreadsheetTemplate:
         if wanted in self.templates:
             return self.templates[wanted]
-        first = next(stream_answers(workbook.spool), None)
-        row = conn.execute(
-            "SELECT target FROM ops.dead_letters WHERE dead_letter_id = %s",
-            (first.dead_letter_id if first else None,),
-        ).fetchone()
-        table = row[0] if row else ""
         fitting = {name: item for name, item in self.templates.items() if item.table == table}
         if workbook.template in fitting:
             return fitting[workbook.template]

@@ -15,7 +15,7 @@ from batch_assets.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from batch_assets.contracts.dead_letter import DeadLetter
-    from batch_assets.ingest.spreadsheets.replay import WorkbookReplay
+    from batch_assets.ingest.corrections.workbook import WorkbookReplay
     from batch_assets.loading.letters import LetterFilter
 
 app = typer.Typer(help="Rows that were not loaded: list, correct, discard.", no_args_is_help=True)
@@ -121,7 +121,7 @@ def export(
     rule: _Reason = None,
     state: _State = "open",
 ) -> None:
-    """Write dead letters into a file; rows of spreadsheets can be corrected in it and replayed."""
+    """Write dead letters into a file; most can be corrected in it and replayed."""
     from batch_assets.ops import dead_letters
     from batch_assets.settings import load_settings
 
@@ -134,7 +134,10 @@ def export(
 def replay(
     file: Annotated[Path | None, typer.Argument(help="Corrected workbook; default: inbox.")] = None,
     *,
-    template: Annotated[str, typer.Option("--template", "-t", help="Name, or a .toml file.")] = "",
+    template: Annotated[
+        str,
+        typer.Option("--template", "-t", help="Name, or a .toml file; of market rows, the feed."),
+    ] = "",
     target: _Target = None,
     scope: _Scope = None,
     day: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])] = None,

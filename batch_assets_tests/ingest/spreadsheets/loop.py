@@ -11,12 +11,9 @@ import openpyxl
 import psycopg
 
 from batch_assets.execution.isolation import IsolatedWorkers
+from batch_assets.ingest.corrections.workbook import WorkbookReplay, read_corrected
 from batch_assets.ingest.spreadsheets.load import FileReport, load_workbook_files, options_of
-from batch_assets.ingest.spreadsheets.replay import (
-    WorkbookReplay,
-    read_corrected,
-    replay_workbook,
-)
+from batch_assets.ingest.spreadsheets.replay import replay_workbook
 from batch_assets.settings import LoadingSettings
 from batch_assets.sources.spreadsheets.template import SpreadsheetTemplate, build_template
 

@@ -31,6 +31,10 @@ class LetterWindow:
     scope: str
     key: str
 
+    def holds(self, letter: DeadLetter) -> bool:
+        """Whether a dead letter of the target belongs here."""
+        return (letter.scope, letter.window_key) == (self.scope, self.key)
+
 
 def find_windows(
     conn: psycopg.Connection, workbook: CorrectedWorkbook, target: str, words: str
@@ -79,31 +83,47 @@ def read_pending(
     *,
     is_locking: bool = False,
 ) -> Iterator[list[Pending]]:
-    """Rows of a window that are still to be answered, a thousand at a time.
+    """Rows of a window that are still to be answered, a thousand at a time; see `pending_of`."""
+    for answers in workbook.batches():
+        found = pending_of(
+            conn, workbook.file, answers, window.target, as_correctable, is_locking=is_locking
+        )
+        pending = [pair for pair in found if window.holds(pair[0].row.letter)]
+        if pending:
+            yield pending
+
+
+def pending_of(
+    conn: psycopg.Connection,
+    file: str,
+    answers: list[Answer],
+    target: str,
+    as_correctable: AsCorrectable,
+    *,
+    is_locking: bool = False,
+) -> list[Pending]:
+    """Those of some answers whose rows are still to be answered.
 
     Args:
         conn: Within a transaction.
-        workbook: The answers.
-        window: Whose rows are meant.
+        file: Name of the workbook.
+        answers: Not too many.
+        target: The table of their rows.
         as_correctable: The cells of a dead letter.
         is_locking: Nobody else may answer them until the transaction ends.
 
     Raises:
         StaleAnswer: A row was answered otherwise, or is no longer rejected.
     """
-    for answers in workbook.batches():
-        by_id = {answer.dead_letter_id: answer for answer in answers}
-        wanted = LetterFilter(ids=list(by_id), target=window.target, state=None)
-        pending = []
-        for letter in read_letters(conn, wanted, is_locking=is_locking):
-            if (letter.scope, letter.window_key) != (window.scope, window.key):
-                continue
-            answer = by_id[letter.dead_letter_id]
-            row = correct(as_correctable(letter), answer)
-            if not _is_answered(letter, answer, row, workbook.file):
-                pending.append((row, answer))
-        if pending:
-            yield pending
+    by_id = {answer.dead_letter_id: answer for answer in answers}
+    wanted = LetterFilter(ids=list(by_id), target=target, state=None)
+    pending = []
+    for letter in read_letters(conn, wanted, is_locking=is_locking):
+        answer = by_id[letter.dead_letter_id]
+        row = correct(as_correctable(letter), answer)
+        if not _is_answered(letter, answer, row, file):
+            pending.append((row, answer))
+    return pending
 
 
 def reasons_to_drop(rows: list[Pending], file: str) -> dict[int, str]:

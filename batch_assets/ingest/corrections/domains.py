@@ -77,6 +77,7 @@ def _replay_records(
     who: str,
     _: str,
 ) -> WorkbookReplay:
+    from batch_assets.ingest.devices.effects import read_device_effects
     from batch_assets.ingest.devices.replay import DeviceReplayOptions, replay_records
     from batch_assets.loading.streams import StreamOptions
     from batch_assets.sources.devices.settings import read_device_settings
@@ -86,6 +87,11 @@ def _replay_records(
         connect,
         workbook,
         who=who,
-        options=DeviceReplayOptions(section.zone, section.shards, StreamOptions(run_id=run_id)),
+        options=DeviceReplayOptions(
+            section.zone,
+            section.shards,
+            read_device_effects(settings),
+            StreamOptions(run_id=run_id),
+        ),
         error_folder=error_folder,
     )

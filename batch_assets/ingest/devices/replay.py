@@ -6,7 +6,8 @@ is not overwritten.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,19 +17,20 @@ from psycopg import sql
 
 from batch_assets.contracts.batch import SourceCell, Violation
 from batch_assets.contracts.dead_letter import DeadLetter
-from batch_assets.contracts.table import Scope, Window, resource_of
+from batch_assets.contracts.table import Scope, Window
 from batch_assets.errors import StaleAnswer
 from batch_assets.ingest.corrections.answered import (
-    LetterWindow,
     Pending,
     find_windows,
-    read_pending,
+    pending_of,
     reasons_to_drop,
 )
 from batch_assets.ingest.corrections.still_wrong import write_still_wrong
 from batch_assets.ingest.corrections.workbook import CorrectedWorkbook, WorkbookReplay
+from batch_assets.ingest.devices.effects import DeviceEffects
 from batch_assets.ingest.devices.parts import write_rows
 from batch_assets.ingest.devices.shards import StoredMap, read_shard_map, require_map_version
+from batch_assets.loading.batch_metrics import BatchClock
 from batch_assets.loading.failures import as_refusal
 from batch_assets.loading.leases import Connector
 from batch_assets.loading.ledger import Ledger
@@ -43,6 +45,7 @@ from batch_assets.sources.devices.bodies import read_bodies
 from batch_assets.sources.devices.contract import DAILY, METRICS, RECORDS, WEEKLY
 from batch_assets.sources.devices.parse import CONTRACTS, DEVICE_NAMES, MOMENT_NAMES, RecordKind
 from batch_assets.sources.devices.shards import bucket_of
+from batch_assets.sources.spreadsheets.answers import Answer
 from batch_assets.sources.spreadsheets.correctable import CorrectableRow, shown_given
 from batch_assets.sources.spreadsheets.corrections import CorrectedRow
 
@@ -66,11 +69,13 @@ class DeviceReplayOptions:
     Attributes:
         zone: Of times that name none.
         shards: Where no map is stored yet.
+        effects: Alerts and messages that follow from records.
         stream: Leases and retries.
     """
 
     zone: str = "UTC"
     shards: int = 4
+    effects: DeviceEffects = field(default_factory=DeviceEffects)
     stream: StreamOptions = field(default_factory=StreamOptions)
 
 
@@ -111,15 +116,14 @@ def replay_records(
     with translating_errors(), connect() as conn:
         totals = find_windows(conn, workbook, TARGET, "the records of devices")
         stored = read_shard_map(conn, options.shards)
-        pending: dict[int, int] = {}
-        for window in totals:
-            for rows in read_pending(conn, workbook, window, correctable_record):
-                for row, _ in rows:
-                    shard = replay.shard_of(row, stored)
-                    pending[shard] = pending.get(shard, 0) + 1
+        pending = Counter(
+            replay.shard_of(row, stored)
+            for answers in workbook.batches()
+            for row, _ in replay.pending_of(conn, answers)
+        )
     replays, errors = [], []
     for shard in sorted(pending):
-        report = replay.run(shard, stored, list(totals))
+        report = replay.run(shard, stored)
         replays.append(report)
         if report.refused:
             with translating_errors(), connect() as conn:
@@ -127,7 +131,7 @@ def replay_records(
                     conn, TARGET, report.load_id, error_folder, correctable_record
                 )
             errors += [path] if path else []
-    answered = sum(totals.values()) - sum(pending.values())
+    answered = sum(totals.values()) - pending.total()
     return WorkbookReplay(workbook.file, tuple(replays), answered, tuple(errors))
 
 
@@ -138,85 +142,78 @@ class _Replay:
     who: str
     options: DeviceReplayOptions
 
+    def pending_of(
+        self, conn: psycopg.Connection, answers: list[Answer], *, is_locking: bool = False
+    ) -> list[Pending]:
+        """Rows that are still to be answered."""
+        return pending_of(
+            conn, self.workbook.file, answers, TARGET, correctable_record, is_locking=is_locking
+        )
+
     def shard_of(self, row: CorrectedRow, stored: StoredMap) -> int:
         """The shard that has the device of a row, as it is named now."""
         body = _body_of(row)
         device = next((body[name] for name in DEVICE_NAMES if name in body), None)
         return stored.shards[bucket_of("" if device is None else str(device).strip())]
 
-    def run(self, shard: int, stored: StoredMap, windows: Sequence[LetterWindow]) -> ReplayReport:
-        """Replay the rows of one shard, all of them or none."""
+    def run(self, shard: int, stored: StoredMap) -> ReplayReport:
+        """Replay the rows of one shard, a transaction for each thousand answers."""
         window = Window(f"shard-{shard}")
-        counts: dict[str, int] = {}
-
-        def write(conn: psycopg.Connection) -> Part:
-            return self._write(conn, stream.load_id, shard, stored, windows, counts)
-
+        counts: Counter[str] = Counter()
         contracts = (RECORDS, DAILY, WEEKLY)
         with open_stream(self.connect, contracts, Scope(), window, self.options.stream) as stream:
-            part = self._publish(stream, window, write)
+            for answers in self.workbook.batches():
+                counts += self._publish(stream, shard, answers, stored)
             metrics = {"replay": {**counts, "who": self.who}}
-            stream.close(LoadState.SUCCESS, reason="replay", metrics=metrics)
-        return ReplayReport(stream.load_id, TARGET, window, part.ledger, **counts)
+            report = stream.close(LoadState.SUCCESS, reason="replay", metrics=metrics)
+        return ReplayReport(
+            stream.load_id,
+            TARGET,
+            window,
+            report.ledger,
+            fixed=counts["fixed"],
+            dropped=counts["dropped"],
+            refused=counts["refused"],
+        )
 
     def _publish(
-        self, stream: Stream, window: Window, write: Callable[[psycopg.Connection], Part]
-    ) -> Part:
-        try:
-            return stream.publish(write)
-        except (psycopg.DataError, psycopg.IntegrityError) as error:
-            raise as_refusal(resource_of(RECORDS, Scope(), window), error) from error
+        self, stream: Stream, shard: int, answers: list[Answer], stored: StoredMap
+    ) -> Counter[str]:
+        counts: Counter[str] = Counter()
 
-    def _write(
-        self,
-        conn: psycopg.Connection,
-        load_id: int,
-        shard: int,
-        stored: StoredMap,
-        windows: Sequence[LetterWindow],
-        counts: dict[str, int],
-    ) -> Part:
-        require_map_version(conn, stored.version)
-        ledger = Ledger()
-        counts.update(fixed=0, dropped=0, refused=0)
-        for window in windows:
-            batches = read_pending(conn, self.workbook, window, correctable_record, is_locking=True)
-            for batch in batches:
-                rows = [pair for pair in batch if self.shard_of(pair[0], stored) == shard]
-                if rows:
-                    ledger += self._write_rows(conn, load_id, rows, counts)
-        return Part(ledger)
+        def write(conn: psycopg.Connection) -> Part:
+            counts.clear()
+            require_map_version(conn, stored.version)
+            found = self.pending_of(conn, answers, is_locking=True)
+            rows = [pair for pair in found if self.shard_of(pair[0], stored) == shard]
+            ledger = self._write_rows(conn, stream.load_id, rows, counts) if rows else Ledger()
+            return Part(ledger)
+
+        try:
+            stream.publish(write)
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            raise as_refusal(stream.resource, error) from error
+        return counts
 
     def _write_rows(
-        self, conn: psycopg.Connection, load_id: int, rows: list[Pending], counts: dict[str, int]
+        self, conn: psycopg.Connection, load_id: int, rows: list[Pending], counts: Counter[str]
     ) -> Ledger:
         fixing = [row for row, answer in rows if answer.action == "fix"]
         typed, refused = _type(fixing, self.workbook.file, self.options.zone)
         _check_not_newer(conn, typed, fixing, self.workbook.file)
-        ledger = write_rows(conn, load_id, typed)
+        ledger = write_rows(conn, load_id, typed, BatchClock(), self.options.effects)
         dropped = reasons_to_drop(rows, self.workbook.file)
         fixed = [row.dead_letter_id for row in fixing if row.dead_letter_id not in refused]
-        self._answer(
-            conn,
-            load_id,
-            rows,
-            ReplayAnswers(
-                refused,
-                dropped,
-                fixed,
-                [
-                    AnsweredLetters(
-                        rows=pa.RecordBatch.from_pylist([]),
-                        letter_ids=fixed,
-                        read_load_ids=[],
-                        refused=refused,
-                        dropped=dropped,
-                        given={row.dead_letter_id: row.given for row, _ in rows},
-                        sheets={},
-                    )
-                ],
-            ),
+        piece = AnsweredLetters(
+            rows=pa.RecordBatch.from_pylist([]),
+            letter_ids=fixed,
+            read_load_ids=[],
+            refused=refused,
+            dropped=dropped,
+            given={row.dead_letter_id: row.given for row, _ in rows},
+            sheets={},
         )
+        self._answer(conn, load_id, rows, ReplayAnswers(refused, dropped, fixed, [piece]))
         counts["fixed"] += len(fixed)
         counts["dropped"] += len(dropped)
         counts["refused"] += len(refused)

@@ -7,6 +7,7 @@
     │   ├── EmbeddedServerError       the private PostgreSQL did not start or stop
     │   ├── SourceUnavailable         a folder or vendor does not answer
     │   │   └── SourceRateLimited     a vendor wants us to wait, and may say how long
+    │   ├── DestinationUnavailable    who is to be told of records does not answer
     │   ├── InboxFull                 too much waits to be written; says when to come again
     │   ├── WebserverUnavailable      Dagster's webserver does not answer
     │   └── WorkersUnavailable        isolated processes cannot be started, or were stopped
@@ -82,6 +83,10 @@ class SourceRateLimited(SourceUnavailable):
     def __init__(self, message: str, *, retry_after_seconds: float) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class DestinationUnavailable(InfrastructureError):
+    """Who is to be told of records (Redis, a webhook) does not answer; messages wait."""
 
 
 class InboxFull(InfrastructureError):

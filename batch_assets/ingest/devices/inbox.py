@@ -1,27 +1,98 @@
 """The inbox of devices: accept records durably.
 
 Accepted means committed. A full inbox refuses and says when to come again; nothing that was
-accepted is dropped. Writing what was accepted belongs in drain.py.
+accepted is dropped. `append_to_inbox` takes all or nothing, and judges nothing: what cannot be
+written later becomes a dead letter. `accept_records` judges first, takes what is good and tells
+the sender what is not. Writing what was accepted belongs in drain.py.
 """
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import psycopg
 import pyarrow as pa
 
+from batch_assets.contracts.batch import Violation
 from batch_assets.errors import DataError, InboxFull
 from batch_assets.loading.copy import copy_batches
 from batch_assets.postgres.connect import translating_errors
 from batch_assets.postgres.names import table_identifier
+from batch_assets.sources.devices.bodies import read_bodies
 from batch_assets.sources.devices.parse import DEVICE_NAMES
 from batch_assets.sources.devices.shards import bucket_of
 
 CAPACITY_ROWS = 100_000
 # What a continuous writer needs to make room; a client that comes sooner only asks again.
 RETRY_AFTER_SECONDS = 2.0
-_SOURCE = "inbox"
 _SCHEMA = pa.schema([("bucket", pa.int16()), ("body", pa.string())])
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRecord:
+    """A record that was not accepted.
+
+    Attributes:
+        index: Its place in what was sent, from 0.
+        violations: What is wrong with it.
+    """
+
+    index: int
+    violations: tuple[Violation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """What became of records that were sent.
+
+    Attributes:
+        accepted: Records that are committed.
+        refused: All others, in the order in which they were sent.
+    """
+
+    accepted: int
+    refused: tuple[RefusedRecord, ...]
+
+
+def accept_records(
+    conn: psycopg.Connection,
+    bodies: Sequence[object],
+    *,
+    capacity_rows: int = CAPACITY_ROWS,
+    zone: str = "UTC",
+) -> Acceptance:
+    """Accept the records that can be written; returns once they are committed.
+
+    Args:
+        conn: Outside of a transaction: this one commits, so that accepted means durable.
+        bodies: As clients post them, decoded from JSON.
+        capacity_rows: As in `append_to_inbox`.
+        zone: Of times that name none.
+
+    Raises:
+        InboxFull: There is no room for them now; none was accepted.
+        DataError: They are more than the inbox can ever hold.
+    """
+    texts, refused = _encode_each(bodies)
+    batch = read_bodies([(n, text) for n, text in texts.items()], len(bodies), "", zone)
+    for row in batch.rejected:
+        refused.setdefault(row.row, []).extend(row.violations)
+    good = [(_bucket(bodies[n]), text) for n, text in texts.items() if n not in refused]
+    accepted = _append(conn, good, capacity_rows) if good else 0
+    return Acceptance(accepted, tuple(RefusedRecord(n, tuple(refused[n])) for n in sorted(refused)))
+
+
+def _encode_each(bodies: Sequence[object]) -> tuple[dict[int, str], dict[int, list[Violation]]]:
+    texts: dict[int, str] = {}
+    refused: dict[int, list[Violation]] = {}
+    for index, body in enumerate(bodies):
+        try:
+            texts[index] = _as_json(body)
+        except DataError:
+            refused[index] = [
+                Violation("not_json", "", repr(body)[:200], "a JSON object", "send finite numbers")
+            ]
+    return texts, refused
 
 
 def append_to_inbox(
@@ -45,15 +116,19 @@ def append_to_inbox(
         InboxFull: There is no room for them now; says when to try again.
         DataError: They are more than the inbox can ever hold, or cannot be written as JSON.
     """
-    if len(bodies) > capacity_rows:
+    return _append(conn, [(_bucket(body), _as_json(body)) for body in bodies], capacity_rows)
+
+
+def _append(conn: psycopg.Connection, rows: Sequence[tuple[int, str]], capacity_rows: int) -> int:
+    if len(rows) > capacity_rows:
         raise DataError(
-            f"{len(bodies)} records were sent at once, expected at most {capacity_rows}, which is "
+            f"{len(rows)} records were sent at once, expected at most {capacity_rows}, which is "
             "what the inbox holds; send them in smaller batches, or drop them as a file"
         )
-    rows = [{"bucket": _bucket(body), "body": _as_json(body)} for body in bodies]
-    batch = pa.RecordBatch.from_pylist(rows, _SCHEMA)
+    buckets, texts = zip(*rows, strict=True) if rows else ((), ())
+    batch = pa.record_batch([list(buckets), list(texts)], schema=_SCHEMA)
     with translating_errors(), conn.transaction():
-        _require_room(conn, len(bodies), capacity_rows)
+        _require_room(conn, len(rows), capacity_rows)
         return copy_batches(conn, table_identifier("devices.inbox"), _SCHEMA, [batch])
 
 
@@ -72,13 +147,14 @@ def _require_room(conn: psycopg.Connection, rows: int, capacity_rows: int) -> No
         )
 
 
-def _bucket(body: Mapping[str, object]) -> int:
-    device = next((body[name] for name in DEVICE_NAMES if name in body), None)
+def _bucket(body: object) -> int:
+    fields = body if isinstance(body, Mapping) else {}
+    device = next((fields[name] for name in DEVICE_NAMES if name in fields), None)
     # As the rows will be called once they are typed: without blanks, numbers as their text.
     return bucket_of("" if device is None else str(device).strip())
 
 
-def _as_json(body: Mapping[str, object]) -> str:
+def _as_json(body: object) -> str:
     try:
         text = json.dumps(body, ensure_ascii=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from fastapi import FastAPI
 
 from batch_assets import __version__
-from batch_assets.ops.api import documents, failures, health
+from batch_assets.ops.api import devices, documents, failures, health
 from batch_assets.ops.api.context import ApiContext
 from batch_assets.ops.api.limits import BodyLimit
 from batch_assets.ops.api.settings import read_api_settings
@@ -62,5 +62,6 @@ def build_app(
     app.add_middleware(BodyLimit, max_bytes=limits.max_body_bytes)
     failures.install(app)
     app.include_router(health.router)
+    app.include_router(devices.router)
     app.include_router(documents.router)
     return app

@@ -228,6 +228,7 @@ CREATE TABLE devices.files (
     first_seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     finished_at timestamp with time zone,
     modified_ns bigint DEFAULT 0 NOT NULL,
+    arrival_day date GENERATED ALWAYS AS (((LEAST(to_timestamp(((modified_ns)::double precision / ('1000000000'::numeric)::double precision)), first_seen_at) AT TIME ZONE 'UTC'::text))::date) STORED NOT NULL,
     CONSTRAINT files_pkey PRIMARY KEY (file_id),
     CONSTRAINT files_content_is_loaded_once UNIQUE (path, sha256),
     CONSTRAINT files_state_is_known CHECK ((state = ANY (ARRAY['waiting'::text, 'done'::text, 'failed'::text])))
@@ -920,6 +921,7 @@ ALTER SEQUENCE ops.lease_tokens OWNED BY ops.leases.token;
 
 CREATE UNIQUE INDEX alerts_are_open_once ON devices.alerts USING btree (device_sn, metric, rule) WHERE (resolved_at IS NULL);
 CREATE INDEX alerts_by_time ON devices.alerts USING btree (opened_at);
+CREATE INDEX files_waiting ON devices.files USING btree (file_id) WHERE (state = 'waiting'::text);
 CREATE INDEX inbox_by_bucket ON devices.inbox USING btree (bucket, inbox_id);
 CREATE INDEX outbox_dead ON devices.outbox USING btree (outbox_id) WHERE (dead_at IS NOT NULL);
 CREATE INDEX outbox_held_back ON devices.outbox USING btree (device_sn, destination) WHERE ((dead_at IS NULL) AND (next_attempt_at IS NOT NULL));
@@ -1309,6 +1311,7 @@ COMMENT ON TABLE devices.file_progress IS 'How far the buckets of a shard are, i
 COMMENT ON COLUMN devices.file_progress.last_row IS 'Rows of these buckets up to this one are committed; the most over all versions counts.';
 COMMENT ON TABLE devices.files IS 'One row per content seen at a path of the landing folder.';
 COMMENT ON COLUMN devices.files.modified_ns IS 'Time of change when the content was hashed.';
+COMMENT ON COLUMN devices.files.arrival_day IS 'Partition of the file (UTC).';
 COMMENT ON TABLE devices.inbox IS 'Records that were accepted and not yet written; a row goes in the transaction that writes it.';
 COMMENT ON COLUMN devices.inbox.body IS 'One JSON object as the client sent it; judged when it is written.';
 COMMENT ON TABLE devices.latest IS 'State of each device: its newest record, as it was last corrected.';

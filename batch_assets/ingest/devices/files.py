@@ -4,7 +4,7 @@ import hashlib
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import psycopg
@@ -108,10 +108,16 @@ def hash_file(path: Path) -> str:
         ) from error
 
 
-def list_waiting(conn: psycopg.Connection) -> list[WaitingFile]:
-    """Files that are not done, in the order in which they are loaded."""
+def list_waiting(conn: psycopg.Connection, until: date | None = None) -> list[WaitingFile]:
+    """Files that are not done, in the order in which they are loaded.
+
+    Args:
+        until: Those that arrived later are left out.
+    """
     rows = conn.execute(
-        "SELECT file_id, path, sha256 FROM devices.files WHERE state = 'waiting' ORDER BY file_id"
+        "SELECT file_id, path, sha256 FROM devices.files "
+        "WHERE state = 'waiting' AND arrival_day <= %s ORDER BY file_id",
+        (until or date.max,),
     ).fetchall()
     return [WaitingFile(*row) for row in rows]
 

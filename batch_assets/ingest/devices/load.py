@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -65,13 +65,19 @@ class DeviceOptions:
 
 
 def load_device_files(
-    connect: Connector, root: Path, options: DeviceOptions | None = None
+    connect: Connector,
+    root: Path,
+    options: DeviceOptions | None = None,
+    *,
+    until: date | None = None,
 ) -> DeviceReport:
     """Load what waits in the landing folder.
 
     Args:
         connect: Opens a connection; two for each shard are open at a time, and one more.
         root: The landing folder.
+        until: The last arrival day; files that arrived later are left. Earlier days are not: what
+            a device sent first is written first.
 
     Raises:
         SourceUnavailable: The folder cannot be read.
@@ -82,7 +88,7 @@ def load_device_files(
         settled_before = datetime.now(UTC) - timedelta(seconds=options.settle_seconds)
         scan_device_folder(conn, root, settled_before)
         conn.commit()
-        load = _Load(connect, conn, root, options)
+        load = _Load(connect, conn, root, options, until)
         while load.run_once():
             pass
     return load.outcomes.report()
@@ -94,12 +100,13 @@ class _Load:
     conn: psycopg.Connection
     root: Path
     options: DeviceOptions
+    until: date | None = None
     outcomes: Outcomes = field(default_factory=Outcomes)
 
     def run_once(self) -> bool:
         """Load what waits by the map in force; true where that map has changed meanwhile."""
         stored = read_shard_map(self.conn, self.options.shards)
-        waiting = list_waiting(self.conn)
+        waiting = list_waiting(self.conn, self.until)
         self.conn.commit()
         if not waiting:
             return False

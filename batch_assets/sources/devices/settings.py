@@ -69,6 +69,12 @@ class DeviceSettings(BaseModel):
     metrics_keep_days: int = Field(
         default=30, ge=1, description="rows of ops.batch_metrics that are kept"
     )
+    watch_seconds: int = Field(
+        default=30, ge=5, description="Dagster: between two looks at the folder and the inbox"
+    )
+    cron: str = Field(
+        default="*/15 * * * *", description="Dagster: schedule for hosts without the sensor, UTC"
+    )
     redis_url_env: str = Field(
         default="", description="variable with the URL of a Redis that is told of each record"
     )

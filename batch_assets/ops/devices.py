@@ -13,8 +13,9 @@ import psycopg
 
 from batch_assets.errors import ConfigurationError
 from batch_assets.ingest.devices.continuous import ContinuousReport, run_continuously
+from batch_assets.ingest.devices.days import options_of
 from batch_assets.ingest.devices.effects import read_device_effects
-from batch_assets.ingest.devices.load import DeviceOptions, load_device_files
+from batch_assets.ingest.devices.load import load_device_files
 from batch_assets.ingest.devices.report import DeviceReport
 from batch_assets.ingest.devices.shard_loop import ContinuousOptions
 from batch_assets.ingest.devices.shards import change_shard_count, read_shard_map
@@ -120,21 +121,13 @@ def load_devices(folder: Path | None = None) -> DeviceReport:
         ConfigurationError: There is no folder.
     """
     settings = load_settings()
-    section = read_device_settings(settings)
     root = folder or landing_folder(settings)
     if root is None:
         raise ConfigurationError(
             f"{settings.config_file}: [devices] has no landing folder; write landing = "
             '"landing/devices", or name a folder'
         )
-    options = DeviceOptions(
-        shards=section.shards,
-        batch_rows=section.file_batch_rows,
-        zone=section.zone,
-        settle_seconds=section.settle_seconds,
-        effects=read_device_effects(settings),
-    )
-    return load_device_files(_connector(settings), root, options)
+    return load_device_files(_connector(settings), root, options_of(settings))
 
 
 def read_device_status() -> DeviceStatus:

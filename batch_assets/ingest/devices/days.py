@@ -116,6 +116,7 @@ def options_of(settings: Settings, *, run_id: str | None = None) -> DeviceOption
         batch_rows=section.file_batch_rows,
         zone=section.zone,
         settle_seconds=section.settle_seconds,
+        formats=section.formats,
         effects=read_device_effects(settings),
         stream=StreamOptions(
             lease_seconds=settings.loading.lease_seconds, lease_wait_seconds=0.0, run_id=run_id

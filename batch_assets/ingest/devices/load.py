@@ -36,7 +36,7 @@ from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.report import LoadState
 from batch_assets.loading.streams import Stream, StreamOptions, open_stream
 from batch_assets.sources.devices.contract import DAILY, RECORDS, WEEKLY
-from batch_assets.sources.devices.files import read_batches
+from batch_assets.sources.devices.files import FORMATS, read_batches
 
 # Parts that wait for one shard: enough that it never waits for the reader, and bounds the memory.
 _QUEUED_PARTS = 2
@@ -51,6 +51,7 @@ class DeviceOptions:
         batch_rows: Rows that are read at a time; a part of a shard has its share of them.
         zone: Of times that name none.
         settle_seconds: A file written to more recently may still grow.
+        formats: Which files count, by the end of their name.
         effects: Alerts and messages that follow from records.
         stream: Leases and retries. A shard that somebody else writes is left to them: two loads
             that wait for each other's shards would both stand still meanwhile.
@@ -60,6 +61,7 @@ class DeviceOptions:
     batch_rows: int = 40_000
     zone: str = "UTC"
     settle_seconds: float = 2.0
+    formats: tuple[str, ...] = FORMATS
     effects: DeviceEffects = field(default_factory=DeviceEffects)
     stream: StreamOptions = field(default_factory=lambda: StreamOptions(lease_wait_seconds=0.0))
 
@@ -86,7 +88,7 @@ def load_device_files(
     options = options or DeviceOptions()
     with closing(connect()) as conn:
         settled_before = datetime.now(UTC) - timedelta(seconds=options.settle_seconds)
-        scan_device_folder(conn, root, settled_before)
+        scan_device_folder(conn, root, settled_before, options.formats)
         conn.commit()
         load = _Load(connect, conn, root, options, until)
         while load.run_once():

@@ -93,6 +93,12 @@ def open_loads(
     return dict(rows)
 
 
+def read_last_chunk_rows(conn: psycopg.Connection, context: LoadContext) -> int | None:
+    """The chunk size that the last load in chunks of a table and scope ended with."""
+    row = conn.execute(read_query("read_last_chunk_rows"), context.common()).fetchone()
+    return int(row[0]) if row else None
+
+
 @dataclass(frozen=True, slots=True)
 class Closing:
     """How a load that was opened ends; `message` is for its report, and not stored."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from batch_assets.loading.chunk_size import ChunkBounds
 from batch_assets.loading.prepare import RejectLimit
 
 # One question for 64 windows costs little more than for one, and the first rows still reach the
@@ -16,6 +17,8 @@ class LoadOptions:
     Attributes:
         publish_connections: Windows published at the same time.
         chunk_rows: Rows of a window held in memory; a larger one is staged chunk by chunk.
+        chunk_bounds: What the size of such chunks is held to; None for up to `chunk_rows` and the
+            defaults.
         group_rows: Windows that wait are published together until they have this many rows; a
             crash costs at most one such group for each connection.
         queue_bytes: Prepared rows that may wait for publishing; the reader blocks above it.
@@ -31,6 +34,7 @@ class LoadOptions:
 
     publish_connections: int = 2
     chunk_rows: int = 65_536
+    chunk_bounds: ChunkBounds | None = None
     group_rows: int = 32_768
     queue_bytes: int = 96 * 1024 * 1024
     lease_seconds: float = 30.0
@@ -40,3 +44,8 @@ class LoadOptions:
     force: bool = False
     is_part: bool = False
     run_id: str | None = None
+
+    @property
+    def bounds(self) -> ChunkBounds:
+        """What chunks are held to."""
+        return self.chunk_bounds or ChunkBounds(highest_rows=self.chunk_rows)

@@ -218,8 +218,7 @@ class OversizedLoad:
             rows_before=before,
             rows_after=after,
             metrics={
-                "chunk_rows": self.chunk_size.course,
-                "last_chunk_rows": self.chunk_size.current_rows,
+                **self.chunk_size.metrics(),
                 "chunks": progress.chunk_no,
                 "broken_rules": dict(progress.broken),
                 **({"finding": finding.message} if finding else {}),

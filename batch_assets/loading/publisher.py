@@ -26,6 +26,7 @@ from batch_assets.loading.loads import (
     LoadContext,
     Outcome,
     close_published,
+    read_last_chunk_rows,
     record_outcomes,
 )
 from batch_assets.loading.opening import open_windows
@@ -42,7 +43,6 @@ from batch_assets.loading.prepare import (
 from batch_assets.loading.publish import Published, Target, publish_windows
 from batch_assets.loading.report import QUOTED_REJECTS, LoadReport, LoadState
 from batch_assets.loading.shared_target import publish_shared
-from batch_assets.postgres.sql_files import read_query
 
 # Between two looks at a window that somebody else is writing.
 _LEASE_POLL_SECONDS = 0.2
@@ -173,13 +173,9 @@ class Publisher:
 
     def _chunk_size(self) -> ChunkSize:
         """Begin where the last large load of this table and scope ended."""
-        highest = self.options.chunk_rows
-        row = self.conn.execute(
-            read_query("read_last_chunk_rows"), self.context.common()
-        ).fetchone()
+        rows = read_last_chunk_rows(self.conn, self.context)
         self.conn.commit()
-        current = row[0] if row else _FIRST_CHUNK_ROWS
-        return ChunkSize(current_rows=min(current, highest), highest_rows=highest)
+        return self.options.bounds.begin(rows or _FIRST_CHUNK_ROWS)
 
     @contextmanager
     def holding(self, tokens: Mapping[str, int], load_ids: Mapping[str, int]) -> Iterator[None]:

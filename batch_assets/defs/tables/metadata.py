@@ -43,7 +43,9 @@ def metadata_of(report: LoadReport, metrics: Mapping[str, Any]) -> dict[str, dg.
         values["rows_waiting"] = dg.MetadataValue.int(metrics["waiting_rows"])
     if course := metrics.get("chunk_rows"):
         values["last_chunk_rows"] = dg.MetadataValue.int(course[-1])
-        values["chunk_rows"] = dg.MetadataValue.md(plot_of(course))
+        values["chunk_rows"] = dg.MetadataValue.md(
+            plot_of(course, metrics.get("chunks_halved", {}))
+        )
     if report.reject_reasons:
         reasons = report.reject_reasons.items()
         lines = ["| rule | rows |", "|---|---:|", *(f"| {rule} | {n} |" for rule, n in reasons)]
@@ -64,16 +66,26 @@ def summary_of(report: LoadReport) -> str:
     return f"{ledger.read} rows read: {', '.join(counts) or 'none stored'}{waiting}"
 
 
-def plot_of(course: Sequence[int]) -> str:
-    """Chunk sizes from first to last, as bars."""
+def plot_of(course: Sequence[int], halved: Mapping[str, int]) -> str:
+    """Chunk sizes from first to last, as bars.
+
+    Args:
+        halved: How often they became smaller, by reason (`seconds`, `memory`).
+    """
     step = max(1, -(-len(course) // _PLOT_WIDTH))
     shown = [*course[:-1:step], course[-1]]
     highest = max(shown) or 1
     bars = "".join(_BARS[round(rows / highest * (len(_BARS) - 1))] for rows in shown)
     return (
         f"`{bars}`\n\n{len(course)} chunks of {min(course):,} to {max(course):,} rows, "
-        f"the last one {course[-1]:,}"
+        f"the last one {course[-1]:,}{_reasons(halved)}"
     )
+
+
+def _reasons(halved: Mapping[str, int]) -> str:
+    texts = {"seconds": "for their time, waits for locks included", "memory": "for memory"}
+    listed = ", ".join(f"{count} times {texts[reason]}" for reason, count in halved.items())
+    return f"; halved {listed}" if listed else ""
 
 
 def read_metrics(conn: psycopg.Connection, load_id: int) -> Mapping[str, Any]:

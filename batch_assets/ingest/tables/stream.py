@@ -22,6 +22,7 @@ from batch_assets.loading.chunk_size import ChunkSize
 from batch_assets.loading.failures import as_refusal
 from batch_assets.loading.leases import Connector
 from batch_assets.loading.ledger import Ledger
+from batch_assets.loading.loads import read_last_chunk_rows
 from batch_assets.loading.options import LoadOptions
 from batch_assets.loading.prepare import count_reasons
 from batch_assets.loading.report import QUOTED_REJECTS, LoadReport, LoadState
@@ -56,20 +57,11 @@ def continue_transfer(
         SourceUnavailable: The source failed.
     """
     with open_writer(connect, transfer, source, options) as writer:
-        run = _Run(writer, source, _chunk_size(transfer))
+        rows = writer.stream.read(lambda conn: read_last_chunk_rows(conn, writer.stream.context))
+        run = _Run(writer, source, options.bounds.begin(rows or _FIRST_CHUNK_ROWS))
         started = time.perf_counter()
         report = run.to_the_end()
         return replace(report, seconds={"chunks": time.perf_counter() - started})
-
-
-def _chunk_size(transfer: Transfer) -> ChunkSize:
-    return ChunkSize(
-        current_rows=max(transfer.min_batch_rows, min(_FIRST_CHUNK_ROWS, transfer.max_batch_rows)),
-        lowest_rows=transfer.min_batch_rows,
-        highest_rows=transfer.max_batch_rows,
-        aim_seconds=transfer.aim_seconds,
-        memory_limit_bytes=transfer.memory_limit_mb * 1024 * 1024,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +120,7 @@ class _Run:
             message=waiting.text if waiting else "",
             error=error,
             metrics={
-                "chunk_rows": self.size.course,
-                "last_chunk_rows": self.size.current_rows,
+                **self.size.metrics(),
                 "chunks": self._chunk_no,
                 **({"waiting_rows": waiting.rows, "waiting": waiting.text} if waiting else {}),
             },

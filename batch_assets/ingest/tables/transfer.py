@@ -19,6 +19,7 @@ from batch_assets.contracts.batch import SourceBatch
 from batch_assets.contracts.table import Scope, Window
 from batch_assets.ingest.tables.target import TransferPlan, plan_transfer
 from batch_assets.loading.bulk import BulkChunk, BulkFeed, BulkStream, Constants
+from batch_assets.loading.chunk_size import ChunkBounds
 from batch_assets.loading.encode import encode_batches
 from batch_assets.loading.leases import Connector
 from batch_assets.loading.load import load_windows
@@ -48,6 +49,12 @@ def options_of(
         # One window is one stream, and two streams at once only share one disk.
         publish_connections=1,
         chunk_rows=transfer.max_batch_rows,
+        chunk_bounds=ChunkBounds(
+            lowest_rows=transfer.min_batch_rows,
+            highest_rows=transfer.max_batch_rows,
+            aim_seconds=transfer.aim_seconds,
+            memory_limit_bytes=transfer.memory_limit_mb * 1024 * 1024,
+        ),
         lease_seconds=loading.lease_seconds,
         reject_limit=RejectLimit(
             rows=loading.reject_limit_rows if rows is None else rows,

@@ -212,9 +212,10 @@ def test_dead_letters_of_a_transfer_are_listed_with_what_to_do_and_replayed_by_c
 def test_a_long_course_is_thinned_out_and_keeps_its_ends() -> None:
     course = [500, *range(1_000, 2_000), 100_000]
 
-    plot = plot_of(course)
+    plot = plot_of(course, {"seconds": 2, "memory": 1})
 
     bars = plot.split("`")[1]
     assert len(bars) <= 121
     assert (bars[0], bars[-1]) == ("▁", "█")
     assert "1002 chunks of 500 to 100,000 rows" in plot
+    assert "halved 2 times for their time, waits for locks included, 1 times for memory" in plot

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.report import LoadState
 from batch_assets.sources.tables.transfer import Transfer
 from batch_assets_tests.ingest.tables.transfers import Project, orders
+from batch_assets_tests.polling import wait_until
 
 SETTLED = "UPDATE orders SET changed_at = TIMESTAMPTZ '2024-09-30 12:00:00+00'"
 
@@ -283,6 +285,37 @@ def test_a_queue_goes_through_a_function_on_its_own_connection(postgres: str) ->
     )
 
     assert report.ledger == Ledger(read=100, inserted=98, rejected=1, skipped=1)
+
+
+def test_a_chunk_that_waits_for_a_lock_makes_the_next_one_smaller(project: Project) -> None:
+    project.create_orders(1)
+    by_id = orders(
+        mode="incremental", incremental_column="id", min_batch_rows=100, max_batch_rows=1_000
+    )
+    project.go_on(by_id)
+    project.add_orders(2, 3_000)
+    with project.connect() as holder, ThreadPoolExecutor() as pool:
+        # The chunk that brings row 2 waits until this row is gone.
+        holder.execute(
+            "INSERT INTO copies.orders (id, day, changed_at, processed, load_id) "
+            "VALUES (2, '2024-09-30', now(), FALSE, 0)"
+        )
+        run = pool.submit(project.go_on, by_id)
+        waited = (
+            "SELECT clock_timestamp() - query_start > '1.2 s' FROM pg_stat_activity "
+            "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        wait_until(lambda: (True,) in project.query(waited), "a wait of 1.2 s for the lock")
+        holder.rollback()
+        report = run.result()
+
+    [(course, halved)] = project.query(
+        "SELECT metrics -> 'chunk_rows', metrics -> 'chunks_halved' FROM ops.loads "
+        "ORDER BY load_id DESC LIMIT 1"
+    )
+    assert report.ledger.inserted == 2_999
+    assert course[:2] == [1_000, 500]
+    assert halved["seconds"] >= 1
 
 
 def test_one_run_at_a_time(project: Project) -> None:

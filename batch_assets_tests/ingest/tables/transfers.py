@@ -108,6 +108,18 @@ def orders(**changes: object) -> Transfer:
     return Transfer.model_validate(values)
 
 
+def queue(project: Project) -> Transfer:
+    """The orders as a queue, in chunks of 1,000 rows."""
+    return orders(
+        mode="queue",
+        columns=("id", "customer", "amount"),
+        target="copies.taken",
+        source_url_env="" if project.source == project.target else "TEST_SOURCE_URL",
+        min_batch_rows=1_000,
+        max_batch_rows=1_000,
+    )
+
+
 def double_amounts(table: pa.Table) -> pa.Table:
     """A transform: two columns, the second one doubled, without the rows that are not wanted."""
     table = table.filter(pc.not_equal(table["customer"], "customer 3"))

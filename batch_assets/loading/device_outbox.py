@@ -71,6 +71,32 @@ def list_due_destinations(conn: psycopg.Connection, destinations: Sequence[str])
     return [destination for (destination,) in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits for one destination.
+
+    Attributes:
+        waiting: Messages that are not dead, those held back among them.
+        held_back: That were refused, and are tried again.
+        dead: That were refused too often.
+        oldest_seconds: How long the oldest one waits; None where none does.
+        last_error: Why the newest refused one was refused.
+    """
+
+    destination: str
+    waiting: int
+    held_back: int
+    dead: int
+    oldest_seconds: float | None
+    last_error: str | None
+
+
+def read_backlogs(conn: psycopg.Connection) -> list[Backlog]:
+    """What waits, by destination; those that nothing waits for are absent."""
+    rows = conn.execute(read_query("read_device_backlogs")).fetchall()
+    return [Backlog(*row) for row in rows]
+
+
 def read_due_messages(
     conn: psycopg.Connection, destination: str, buckets: Sequence[int], limit: int
 ) -> list[Message]:

@@ -1,5 +1,6 @@
 """What the command line and the HTTP API do with devices: run, load, look, reshard."""
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from batch_assets.ingest.devices.continuous import ContinuousReport, run_continu
 from batch_assets.ingest.devices.days import options_of
 from batch_assets.ingest.devices.effects import read_device_effects
 from batch_assets.ingest.devices.load import load_device_files
+from batch_assets.ingest.devices.relay import relay_as_configured, relaying
 from batch_assets.ingest.devices.report import DeviceReport
 from batch_assets.ingest.devices.shard_loop import ContinuousOptions
 from batch_assets.ingest.devices.shards import change_shard_count, read_shard_map
@@ -31,6 +33,8 @@ from batch_assets.postgres.sql_files import read_query
 from batch_assets.settings import Settings, load_settings
 from batch_assets.sources.devices.contract import RECORDS
 from batch_assets.sources.devices.settings import landing_folder, read_device_settings
+
+logger = logging.getLogger(__name__)
 
 # Who looks at the state of now wants the batches of now.
 _SUMMARY_OF = timedelta(hours=1)
@@ -108,7 +112,9 @@ def run_devices(stop: threading.Event, *, with_files: bool = True) -> Continuous
             "--no-files to write the inbox alone"
         )
     options = ContinuousOptions(section, root, read_device_effects(settings))
-    return run_continuously(_connector(settings), options, stop)
+    connector = _connector(settings)
+    with relaying(connector, settings):
+        return run_continuously(connector, options, stop)
 
 
 def load_devices(folder: Path | None = None) -> DeviceReport:
@@ -127,7 +133,11 @@ def load_devices(folder: Path | None = None) -> DeviceReport:
             f"{settings.config_file}: [devices] has no landing folder; write landing = "
             '"landing/devices", or name a folder'
         )
-    return load_device_files(_connector(settings), root, options_of(settings))
+    connector = _connector(settings)
+    report = load_device_files(connector, root, options_of(settings))
+    for reason in relay_as_configured(connector, settings).unavailable.values():
+        logger.warning("%s", reason)
+    return report
 
 
 def read_device_status() -> DeviceStatus:

@@ -16,7 +16,7 @@ from batch_assets.loading.device_outbox import Message
 if TYPE_CHECKING:
     from redis.client import Pipeline
 
-_TIMEOUT_SECONDS = 10.0
+_TIMEOUT_SECONDS = 5.0
 # Hash and channel change together. A message that is sent again after a crash, or late, is
 # published, and leaves the hash as newer ones have made it. By time, not by id: ids of another
 # database on the same Redis may be higher.
@@ -47,6 +47,8 @@ class RedisSink:
         """
         try:
             import redis
+            from redis.backoff import NoBackoff
+            from redis.retry import Retry
         except ImportError as error:
             raise ConfigurationError(
                 f"{variable} names a Redis, and its client is not installed; "
@@ -54,7 +56,11 @@ class RedisSink:
             ) from error
         try:
             self._client = redis.Redis.from_url(
-                url, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS
+                url,
+                socket_timeout=_TIMEOUT_SECONDS,
+                socket_connect_timeout=_TIMEOUT_SECONDS,
+                # For a connection that was closed while it was idle; the relay waits for the rest.
+                retry=Retry(NoBackoff(), 1),
             )
         except ValueError:
             # Not its text: it may show the password.

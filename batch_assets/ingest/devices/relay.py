@@ -8,20 +8,16 @@ it does not answer, everything waits.
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 import psycopg
 
-from batch_assets.errors import (
-    DestinationUnavailable,
-    InfrastructureError,
-    LeaseLost,
-    ShardMapChanged,
-)
+from batch_assets.errors import BatchAssetsError, DestinationUnavailable, ShardMapChanged
 from batch_assets.execution.failpoints import reach
 from batch_assets.ingest.devices.shards import StoredMap, read_shard_map, require_map_version
-from batch_assets.ingest.devices.sinks import Sink
+from batch_assets.ingest.devices.sinks import Sink, open_sinks
 from batch_assets.loading.device_outbox import (
     Message,
     Refusals,
@@ -39,6 +35,8 @@ from batch_assets.loading.leases import (
     require_leases,
 )
 from batch_assets.postgres.connect import translating_errors
+from batch_assets.settings import Settings
+from batch_assets.sources.devices.settings import read_device_settings
 
 logger = logging.getLogger(__name__)
 
@@ -121,20 +119,58 @@ def run_relay(
     stop: threading.Event,
     options: RelayOptions | None = None,
 ) -> None:
-    """Send what is due, as soon as it is, until told to stop; outages are waited for."""
+    """Send what is due, as soon as it is, until told to stop; whatever fails is waited for."""
     options = options or RelayOptions()
     failures = 0
     while not stop.is_set():
         try:
             report = relay_outbox(connect, sinks, options)
             failed = "; ".join(report.unavailable.values())
-        except (InfrastructureError, LeaseLost) as error:
+        except (BatchAssetsError, psycopg.Error) as error:
             failed = str(error)
         failures = failures + 1 if failed else 0
         if failures == 1:
             logger.warning("the relay of devices waits: %s", failed)
         pause = options.idle_seconds * 2.0 ** min(failures, 30)
         stop.wait(min(pause, options.wait_seconds_max))
+
+
+def relay_as_configured(connect: Connector, settings: Settings) -> RelayReport:
+    """Send what is due to the destinations of the configuration; nothing where there are none.
+
+    Raises:
+        ConfigurationError: A URL cannot be used, or its client is not installed.
+        DatabaseUnavailable: The database does not answer.
+    """
+    options = RelayOptions(shards=read_device_settings(settings).shards)
+    with open_sinks(settings) as sinks:
+        return relay_outbox(connect, sinks, options)
+
+
+@contextmanager
+def relaying(connect: Connector, settings: Settings) -> Iterator[None]:
+    """Send from a thread while the body runs; what the body left behind is sent at its end.
+
+    Raises:
+        ConfigurationError: A URL cannot be used, or its client is not installed.
+    """
+    options = RelayOptions(shards=read_device_settings(settings).shards)
+    stop = threading.Event()
+    with open_sinks(settings) as sinks, ThreadPoolExecutor(1, "relay") as pool:
+        if not sinks:
+            yield
+            return
+        end = pool.submit(run_relay, connect, sinks, stop, options)
+        try:
+            yield
+        finally:
+            stop.set()
+            end.result()
+            # Where the destination or the database is gone, the messages wait for the next relay.
+            try:
+                relay_outbox(connect, sinks, options)
+            except (BatchAssetsError, psycopg.Error):
+                logger.warning("the last messages of devices wait in the outbox", exc_info=True)
 
 
 @dataclass(slots=True)

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import httpx
-
 from batch_assets.errors import ConfigurationError, DestinationUnavailable
 from batch_assets.loading.device_outbox import Message
 
@@ -29,11 +27,15 @@ class WebhookSink:
         """
         if not url.startswith(("https://", "http://")):
             raise ConfigurationError(f"{variable} is no URL, expected https://…; correct it")
+        import httpx
+
         self._url = url
         self._client = httpx.Client(timeout=_TIMEOUT_SECONDS)
 
     def send(self, messages: Sequence[Message]) -> Mapping[int, str]:
         """Post messages, one after the other."""
+        import httpx
+
         refused = {}
         for message in messages:
             assert isinstance(message.payload, dict)  # noqa: S101 - made by our own statements

@@ -10,12 +10,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from batch_assets.ops.cli.device_relay import relay
+
 if TYPE_CHECKING:
     from batch_assets.ops.devices import DeviceStatus
 
 PARTIAL = 4
 
 app = typer.Typer(help="Records of devices, in shards.", no_args_is_help=True)
+app.command()(relay)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -15,10 +15,11 @@ _REFUSED = re.compile(
 _INVISIBLE = re.compile("[\u00ad\u2060\ufeff]")
 # A zero-width space separates words in Thai, Lao, Tibetan, Burmese and Khmer, and only there.
 _ZERO_WIDTH = re.compile("(?<![\u0e00-\u109f\u1780-\u17ff])\u200b")
-_LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
-# Begins where a run of blanks begins, or long runs would cost the square of their length.
-_TRAILING_BLANKS = re.compile("(?<![ \t\u00a0\u3000])[ \t\u00a0\u3000]+(?=\n|$)")
+_LINE_ENDS = re.compile("[\x0b\x0c\x85\u2028\u2029]")
+_BLANKS = " \t\u00a0\u3000"
 _MANY_BLANK_LINES = re.compile("\n{4,}")
+# The same characters for text in one byte each, which a table removes in a tenth of the time.
+_REFUSED_ASCII = bytes([*range(0x09), *range(0x0E, 0x20), 0x7F])
 
 
 def clean_text(text: str) -> tuple[str, int]:
@@ -27,11 +28,18 @@ def clean_text(text: str) -> tuple[str, int]:
     Returns:
         The cleaned text, without white space around it, and how many characters were refused.
     """
-    text, refused = _REFUSED.subn("", text)
-    if not text.isascii():
-        text = _ZERO_WIDTH.sub("", _INVISIBLE.sub("", text))
-    text = _TRAILING_BLANKS.sub("", _LINE_ENDS.sub("\n", text))
-    return _MANY_BLANK_LINES.sub("\n\n\n", text).strip(), refused
+    if text.isascii():
+        kept = text.encode("ascii").translate(None, _REFUSED_ASCII).decode("ascii")
+        refused = len(text) - len(kept)
+    else:
+        kept, refused = _REFUSED.subn("", text)
+        kept = _ZERO_WIDTH.sub("", _INVISIBLE.sub("", kept))
+    kept = kept.replace("\r\n", "\n").replace("\r", "\n")
+    lines = _LINE_ENDS.sub("\n", kept).split("\n")
+    kept = "\n".join([line.rstrip(_BLANKS) for line in lines])
+    if "\n\n\n\n" in kept:
+        kept = _MANY_BLANK_LINES.sub("\n\n\n", kept)
+    return kept.strip(), refused
 
 
 def one_line(text: str) -> str:

@@ -1,6 +1,7 @@
 """A cheap guess at a language: the script, and for Latin letters the commonest words."""
 
 import re
+from collections import Counter
 
 # Enough to tell; the first pages speak for the document.
 _SAMPLE_CHARACTERS = 20_000
@@ -30,6 +31,8 @@ _MIN_COMMON_RATIO = 0.08
 def guess_language(text: str) -> str | None:
     """ISO 639-1 code, or None when the text does not say enough."""
     sample = text[:_SAMPLE_CHARACTERS]
+    if sample.isascii():
+        return _latin_language(sample)
     counts = {code: len(pattern.findall(sample)) for code, pattern in _SCRIPTS.items()}
     # A Han character carries about as much as two Latin letters; kana decide against Chinese.
     latin = len(_LATIN.findall(sample)) / 3
@@ -46,6 +49,7 @@ def _latin_language(sample: str) -> str | None:
     words = re.findall(r"[^\W\d_]+", sample.lower())
     if len(words) < 5:
         return None
-    hits = {code: sum(word in common for word in words) for code, common in _WORDS.items()}
+    numbers = Counter(words)
+    hits = {code: sum(numbers[word] for word in common) for code, common in _WORDS.items()}
     code = max(hits, key=lambda name: hits[name])
     return code if hits[code] >= _MIN_COMMON_RATIO * len(words) else None

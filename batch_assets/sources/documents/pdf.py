@@ -8,9 +8,9 @@ import ctypes
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
+from functools import cached_property
 
 import pypdfium2
 from pypdfium2 import raw
@@ -30,6 +30,7 @@ _LINE_HYPHEN = re.compile("\ufffe[ \r\n]{0,4}(\\w{0,40})")
 _WORD_BEFORE = re.compile(r"\w{0,40}\Z")
 _WORD_BEFORE_CHARACTERS = 40
 _WORD = re.compile(r"\w+(?:-\w+)*")
+_SEARCHES = 200
 # Drawn as text, but no keyboard and no query has them: ligatures, and the radicals that some
 # producers map in place of the Han characters they look like.
 _LIGATURES = {0xFB00: "ff", 0xFB01: "fi", 0xFB02: "fl", 0xFB03: "ffi", 0xFB04: "ffl", 0xFB05: "st"}
@@ -238,18 +239,46 @@ def _moment(text: str) -> datetime | None:
 
 def _rejoined(segments: list[Segment]) -> list[Segment]:
     """Words whole again: hyphens of line ends resolved, ligatures and radicals replaced."""
-    words: set[str] = set()
-    if any("\ufffe" in segment.text for segment in segments):
-        for segment in segments:
-            words.update(_WORD.findall(segment.text.lower()))
-
+    compounds = _Compounds(segments)
     return [
-        Segment(s.kind, s.number, s.label, _plain_letters(_without_line_hyphens(s.text, words)))
+        Segment(s.kind, s.number, s.label, _plain_letters(_joined(s.text, compounds)))
         for s in segments
     ]
 
 
-def _without_line_hyphens(text: str, words: AbstractSet[str]) -> str:
+class _Compounds:
+    """Whether a document writes two parts with a hyphen between; looks at words when asked."""
+
+    def __init__(self, segments: list[Segment]) -> None:
+        self._segments = segments
+        self._searches_left = _SEARCHES
+
+    @cached_property
+    def _text(self) -> str:
+        return "\n".join(segment.text for segment in self._segments).lower()
+
+    @cached_property
+    def _with_hyphen(self) -> set[str]:
+        pieces = {piece for piece in self._text.split() if "-" in piece}
+        return set(_WORD.findall("\n".join(pieces)))
+
+    @cached_property
+    def _words(self) -> set[str]:
+        return set(_WORD.findall(self._text))
+
+    def has(self, left: str, right: str) -> bool:
+        """Whether the text has the word `left-right`, and not the word `leftright`."""
+        if f"{left}-{right}".lower() not in self._with_hyphen:
+            return False
+        whole = f"{left}{right}".lower()
+        # A few searches cost less than the set of all words, and mostly find nothing.
+        self._searches_left -= 1
+        if self._searches_left > 0 and whole not in self._text:
+            return True
+        return whole not in self._words
+
+
+def _joined(text: str, compounds: _Compounds) -> str:
     if "\ufffe" not in text:
         return text
     parts: list[str] = []
@@ -259,8 +288,11 @@ def _without_line_hyphens(text: str, words: AbstractSet[str]) -> str:
         before = _WORD_BEFORE.search(text, first, match.start())
         left, right = before[0] if before else "", match[1]
         # The document itself tells a divided word from a compound: `man-cub` or `mancub`?
-        is_compound = f"{left}-{right}".lower() in words and f"{left}{right}".lower() not in words
-        parts += (text[done : match.start()], "-" if is_compound or not right else "", right)
+        parts += (
+            text[done : match.start()],
+            "-" if not right or compounds.has(left, right) else "",
+            right,
+        )
         done = match.end()
     return "".join([*parts, text[done:]])
 

@@ -23,6 +23,10 @@ READY_DEADLINE_SECONDS = 180.0
 _POLL_SECONDS = 0.2
 _LOG_TAIL_LINES = 15
 
+# A process that somebody killed is started again; one that goes on dying needs a person.
+_RESTARTS_ALLOWED = 5
+_RESTARTS_WITHIN_SECONDS = 600.0
+
 # Addresses a server may listen on that nobody can connect to by that name.
 _WILDCARDS = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 - the user's own choice of --host
 
@@ -39,6 +43,8 @@ class RunningStack:
         environment: Environment of its processes.
         stop: Set by somebody else to give up while starting.
         processes: Name to process, in the order they were started.
+        commands: How each was started.
+        restarts: When processes were started again, on the monotonic clock, by name.
     """
 
     host: str
@@ -48,6 +54,8 @@ class RunningStack:
     environment: dict[str, str] = field(repr=False)
     stop: threading.Event = field(repr=False)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    commands: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    restarts: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def webserver_url(self) -> str:
@@ -119,18 +127,42 @@ class RunningStack:
         """Raise InfrastructureError if one of the processes has ended."""
         for name, process in self.processes.items():
             if (status := process.poll()) is not None:
-                log = self.log_dir / f"{name}.log"
-                error = InfrastructureError(
-                    f"{name} ended with status {status}, expected it to run; "
-                    f"read {log}, whose last lines follow, then start again"
-                )
-                error.add_note(_tail(log))
-                raise error
+                raise self._ended(name, status)
 
-    def wait_for_stop(self) -> None:
-        """Block until `stop` is set; raise InfrastructureError if a process ends before."""
+    def wait_for_stop(self, tell: Callable[[str], None] = lambda _: None) -> None:
+        """Block until `stop` is set; a process that ends before is started again.
+
+        What it was doing is in the database: runs go on without webserver and daemon, and the
+        next daemon continues with what waits.
+
+        Args:
+            tell: Called with one line for each restart, for a person.
+
+        Raises:
+            InfrastructureError: A process goes on ending.
+        """
         while not self.stop.wait(_POLL_SECONDS):
-            self.check_alive()
+            for name, process in list(self.processes.items()):
+                if (status := process.poll()) is not None:
+                    self._revive(name, status)
+                    tell(f"{name} ended with status {status} and was started again")
+
+    def _revive(self, name: str, status: int) -> None:
+        now = time.monotonic()
+        recent = [at for at in self.restarts.get(name, []) if now - at < _RESTARTS_WITHIN_SECONDS]
+        if len(recent) >= _RESTARTS_ALLOWED:
+            raise self._ended(name, status, f" for the {len(recent) + 1}th time in ten minutes")
+        self.restarts[name] = [*recent, now]
+        self._start(name, *self.commands[name])
+
+    def _ended(self, name: str, status: int, when: str = "") -> InfrastructureError:
+        log = self.log_dir / f"{name}.log"
+        error = InfrastructureError(
+            f"{name} ended with status {status}{when}, expected it to run; "
+            f"read {log}, whose last lines follow, then start again"
+        )
+        error.add_note(_tail(log))
+        return error
 
     def _new_log(self, name: str) -> Path:
         """The log file of a process, after the one of the start before was put aside."""
@@ -141,6 +173,7 @@ class RunningStack:
         return log
 
     def _start(self, name: str, *command: str) -> None:
+        self.commands[name] = command
         with self._new_log(name).open("wb") as output:
             self.processes[name] = subprocess.Popen(  # noqa: S603 - our own commands
                 console_command(*command),

@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from batch_assets.errors import ConfigurationError, InfrastructureError
+from batch_assets.ops.readiness import webserver_is_ready
 from batch_assets.ops.up import running_stack
 from batch_assets.runs.graphql import post_query
 from batch_assets.runs.launch import launch_backfill
@@ -166,16 +167,34 @@ def test_nothing_survives_the_kill_of_up(settings: Settings, tmp_path: Path) -> 
 
 
 @pytest.mark.crash
-def test_up_ends_when_one_of_its_processes_dies(settings: Settings) -> None:
-    with started_up(settings) as (process, _):
-        (daemon,) = [p for p in relatives(process) if "dagster-daemon" in p.cmdline()]
+def test_processes_that_are_killed_are_started_again_until_one_goes_on_dying(
+    settings: Settings,
+) -> None:
+    with started_up(settings) as (process, url):
+        for program in ("dagster-webserver", "grpc"):
+            (killed,) = [p for p in relatives(process) if program in p.cmdline()]
+            killed.kill()
+        wait_until(lambda: webserver_is_ready(url), "webserver and definitions are there", 120)
 
-        daemon.kill()
+        for _ in range(5):
+            kill_daemon(process)
 
+        kill_daemon(process)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 1
-        assert "error: daemon ended with status -9" in errors
+        assert errors.count("daemon ended with status -9 and was started again") == 5
+        assert "error: daemon ended with status -9 for the 6th time in ten minutes" in errors
         assert relatives(process) == []
+
+
+def kill_daemon(process: "subprocess.Popen[str]") -> None:
+    def daemons() -> list[psutil.Process]:
+        return [p for p in relatives(process) if "dagster-daemon" in p.cmdline()]
+
+    wait_until(lambda: len(daemons()) == 1, "a daemon is there", 20)
+    (daemon,) = daemons()
+    daemon.kill()
+    wait_until(lambda: daemon not in daemons(), "the daemon is gone", 20)
 
 
 @pytest.mark.long

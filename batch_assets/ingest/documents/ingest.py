@@ -2,7 +2,7 @@
 
 claimed files -> recognised or read by a worker -> groups -> one transaction each -> reports
 
-Which files there are is known from scans (sources/documents/landing.py); see documents_scan.py.
+Which files there are is known from scans (sources/documents/landing.py); see scan.py.
 """
 
 import json

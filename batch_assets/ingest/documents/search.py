@@ -7,7 +7,7 @@ documents.search_query), so that `SELECT * FROM documents.search('…')` finds t
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg.rows import class_row
@@ -60,23 +60,7 @@ class Hit:
     end_offset: int
     rank: float
     text: str
-    snippet: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    document_id: int
-    source: str
-    path: str
-    title: str | None
-    ordinal: int
-    segment_kind: str
-    segment_from: int
-    segment_to: int
-    start_offset: int
-    end_offset: int
-    rank: float
-    text: str
+    snippet: str = ""
 
 
 def search_documents(
@@ -96,24 +80,18 @@ def search_documents(
         source: Only documents of this source.
         marks: What stands before and after each word found in a snippet.
     """
-    with conn.cursor(row_factory=class_row(_Piece)) as cursor:
+    with conn.cursor(row_factory=class_row(Hit)) as cursor:
         pieces = cursor.execute(
             read_query("search_documents"),
             # PostgreSQL knows no NUL, and no word has one.
             {"query": query.replace("\x00", " "), "limit": limit, "source": source},
         ).fetchall()
     pattern = _pattern_of(conn, query, pieces)
-    return [
-        Hit(
-            **{name: getattr(piece, name) for name in _Piece.__slots__},
-            snippet=_snippet(piece.text, pattern, marks),
-        )
-        for piece in pieces
-    ]
+    return [replace(piece, snippet=_snippet(piece.text, pattern, marks)) for piece in pieces]
 
 
 def _pattern_of(
-    conn: psycopg.Connection, query: str, pieces: Sequence[_Piece]
+    conn: psycopg.Connection, query: str, pieces: Sequence[Hit]
 ) -> "re.Pattern[str] | None":
     """What to mark in these pieces: runs of the query as they are, words with an equal stem."""
     wanted = _EXCLUDED.sub(" ", unicodedata.normalize("NFKC", query))
@@ -124,7 +102,7 @@ def _pattern_of(
     return re.compile("|".join(parts)) if parts else None
 
 
-def _words_alike(conn: psycopg.Connection, wanted: set[str], pieces: Sequence[_Piece]) -> list[str]:
+def _words_alike(conn: psycopg.Connection, wanted: set[str], pieces: Sequence[Hit]) -> list[str]:
     if not (wanted and pieces):
         return []
     lexemes = conn.execute(

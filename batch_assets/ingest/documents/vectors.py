@@ -2,7 +2,7 @@
 
 It is made here and not by a migration: migrations make the same schema on every server, and this
 table needs the extension pgvector, which many servers do not have. Who fills it is
-documents_embed.py.
+embed.py.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from batch_assets.errors import ConfigurationError
+from batch_assets.execution.failpoints import reach
 from batch_assets.postgres.sql_files import read_query
 
 
@@ -144,6 +145,7 @@ def write_answers(conn: psycopg.Connection, model: str, answers: Sequence[Answer
     Returns:
         Rows stored; fewer than answers where documents were replaced meanwhile.
     """
+    reach("embeddings.after_answer")
     with conn.transaction(), conn.cursor() as cursor:
         with cursor.copy("COPY staged_embeddings FROM STDIN") as copy:
             for answer in answers:
@@ -152,7 +154,10 @@ def write_answers(conn: psycopg.Connection, model: str, answers: Sequence[Answer
                 copy.write_row(
                     (piece.document_id, piece.ordinal, piece.load_id, text, answer.reason)
                 )
-        return cursor.execute(read_query("insert_embeddings"), {"model": model}).rowcount
+        stored = cursor.execute(read_query("insert_embeddings"), {"model": model}).rowcount
+        reach("embeddings.before_commit")
+    reach("embeddings.after_commit")
+    return stored
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from batch_assets.ingest.documents.search import Hit
 from batch_assets.sources.documents.landing_drop import DropResult
 
 
@@ -74,26 +75,8 @@ class BatchAnswer(BaseModel):
     next_failed_after: int | None
 
 
-class HitAnswer(BaseModel):
-    """A piece of a document that has every word of a query; see ingest/documents/search.py."""
-
-    document_id: int
-    source: str
-    path: str
-    title: str | None
-    ordinal: int
-    segment_kind: str
-    segment_from: int
-    segment_to: int
-    start_offset: int
-    end_offset: int
-    rank: float
-    text: str
-    snippet: str
-
-
 class SearchAnswer(BaseModel):
     """What a search found, the best first."""
 
     query: str
-    hits: list[HitAnswer]
+    hits: list[Hit]

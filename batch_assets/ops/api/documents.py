@@ -29,7 +29,6 @@ from batch_assets.ops.api.document_answers import (
     BatchAnswer,
     Failure,
     FileAnswer,
-    HitAnswer,
     SearchAnswer,
     UploadAnswer,
 )
@@ -259,4 +258,4 @@ def search(
     """
     with context.transaction() as conn:
         hits = search_documents(conn, q, limit=limit, source=source)
-    return SearchAnswer(query=q, hits=[HitAnswer.model_validate(asdict(hit)) for hit in hits])
+    return SearchAnswer(query=q, hits=hits)

@@ -64,7 +64,7 @@ def _run(project: "DemoProject", *, port: int, keep_open: bool) -> None:
         if keep_open:
             _print(describe_open_ui(stack.webserver_url, result.backfill_id))
             _say("Ctrl-C stops")
-            stack.wait_for_stop()
+            stack.wait_for_stop(_say)
         _say("stopping ...")
 
     stop = stop_on_signals()

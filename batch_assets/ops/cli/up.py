@@ -42,7 +42,7 @@ def up(
             sys.stdout.write(f"{stack.webserver_url}\n")
             sys.stdout.flush()
             _say(f"state in {settings.state_dir}, logs in {stack.log_dir}; Ctrl-C stops")
-            stack.wait_for_stop()
+            stack.wait_for_stop(_say)
             _say("stopping ...")
     except KeyboardInterrupt:
         _say("stopped before it was ready")

@@ -24,7 +24,7 @@ from batch_assets.errors import (
 )
 from batch_assets.settings import Settings
 from batch_assets.sources.documents.embedding import EmbeddingSettings, TextsRefused
-from batch_assets.sources.market.vendors.http import retry_after_seconds
+from batch_assets.sources.retry_after import retry_after_seconds
 
 # What a 429 without Retry-After means.
 _DEFAULT_WAIT_SECONDS = 20.0

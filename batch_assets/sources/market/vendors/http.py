@@ -10,7 +10,6 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
@@ -23,6 +22,7 @@ from batch_assets.errors import (
     SourceUnavailable,
 )
 from batch_assets.sources.market.feed import VendorFeed
+from batch_assets.sources.retry_after import retry_after_seconds
 
 # What a 429 without Retry-After means: the windows vendors publish are minutes.
 _DEFAULT_WAIT_SECONDS = 60.0
@@ -193,26 +193,6 @@ def _root(error: BaseException) -> BaseException:
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return error
-
-
-def retry_after_seconds(header: str | None, now: datetime) -> float | None:
-    """Seconds that a Retry-After header asks for; None if there is none that can be read.
-
-    Args:
-        header: Seconds, or an HTTP date.
-        now: The present, aware.
-    """
-    if header is None:
-        return None
-    text = header.strip()
-    if text.isdecimal():
-        return float(text)
-    try:
-        at = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return max((at - now).total_seconds(), 0.0)
 
 
 def _without_query(record: logging.LogRecord) -> bool:

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from datetime import UTC, datetime
 
 import pytest
 
@@ -12,7 +11,6 @@ from batch_assets.errors import (
     SourceRefused,
     SourceUnavailable,
 )
-from batch_assets.sources.market.vendors.http import retry_after_seconds
 from batch_assets_tests.fakes.bars import us_market
 from batch_assets_tests.fakes.http_vendor import HttpVendorServer
 from batch_assets_tests.fakes.vendor_answers import eodhd_answers
@@ -121,13 +119,3 @@ def test_the_token_never_reaches_the_log(
 
     assert "HTTP Request" in caplog.text
     assert "api_token" not in caplog.text
-
-
-def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
-    now = datetime(2024, 9, 30, 12, 0, tzinfo=UTC)
-
-    assert retry_after_seconds("17", now) == 17
-    assert retry_after_seconds("Mon, 30 Sep 2024 12:01:00 GMT", now) == 60
-    assert retry_after_seconds("Mon, 30 Sep 2024 11:00:00 GMT", now) == 0
-    assert retry_after_seconds("soon", now) is None
-    assert retry_after_seconds(None, now) is None

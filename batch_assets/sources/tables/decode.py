@@ -25,6 +25,7 @@ _ARROW_TYPES = {
     700: pa.float32(),
     701: pa.float64(),
     1082: pa.date32(),
+    1083: pa.time64("us"),
     1114: pa.timestamp("us"),
     1184: pa.timestamp("us", "UTC"),
 }

@@ -10,6 +10,7 @@ import dagster as dg
 
 from batch_assets.defs.common.partitions import build_daily_partitions
 from batch_assets.defs.common.resources import ClockResource, PostgresCopyResource
+from batch_assets.defs.devices.definitions import build_device_definitions
 from batch_assets.defs.documents.definitions import build_document_definitions
 from batch_assets.defs.market.definitions import build_market_definitions
 from batch_assets.defs.operations.definitions import build_operations_definitions
@@ -39,6 +40,7 @@ def build_definitions(
         build_document_definitions(settings, partitions),
         build_spreadsheet_definitions(settings, partitions),
         build_tables_definitions(settings, partitions),
+        build_device_definitions(settings, partitions),
         build_operations_definitions(),
         dg.Definitions(
             resources={

@@ -11,6 +11,9 @@ from batch_assets.quality.verdict import Level, Verdict
 # checks.
 SAMPLED_DEVICES = 500
 
+# One query each.
+_SAMPLED_FOR_WEEKS = 20
+
 # Rejected rows beyond so many times the budget are an error.
 _CRITICAL = 2
 
@@ -67,6 +70,28 @@ def judge_device_rollups(conn: psycopg.Connection, load_ids: Sequence[int], seed
         + (f", such as {example}" if example else ""),
         expected="devices.daily_rollups equals what devices.records add up to",
         figures={"days_sampled": days, "days_differing": differing},
+    )
+
+
+def judge_device_weeks(conn: psycopg.Connection, load_ids: Sequence[int], seed: str) -> Verdict:
+    """Weeks of sampled devices count the records there are."""
+    devices = conn.execute(
+        "SELECT device_sn FROM devices.latest WHERE load_id = ANY (%s) "
+        "ORDER BY hashtext(device_sn || %s) LIMIT %s",
+        (list(load_ids), seed, _SAMPLED_FOR_WEEKS),
+    ).fetchall()
+    weeks, differing, example = 0, 0, ""
+    for (device_sn,) in devices:
+        row = conn.execute(read_query("check_device_weeks"), {"device_sn": device_sn}).fetchone()
+        seen, wrong = row or (0, 0)
+        weeks, differing = weeks + seen, differing + wrong
+        example = device_sn if wrong else example
+    return Verdict(
+        level=Level.ERROR if differing else Level.OK,
+        observed=f"{differing} of {weeks} weeks of sampled devices differ"
+        + (f", such as {example}" if example else ""),
+        expected="devices.weekly counts the records of devices.records",
+        figures={"weeks_sampled": weeks, "weeks_differing": differing},
     )
 
 

@@ -1,4 +1,4 @@
-"""Days on which landing files arrived: what waits of each, and what one load made of them.
+"""Days on which landing files arrived, and what one load made of them.
 
 A load of a day also loads what is left of the days before it: what a device sent first has to be
 written first. The inbox has no days; it is emptied with the newest one.
@@ -21,19 +21,6 @@ from batch_assets.loading.streams import StreamOptions
 from batch_assets.postgres.sql_files import read_query
 from batch_assets.settings import Settings
 from batch_assets.sources.devices.settings import landing_folder, read_device_settings
-
-
-@dataclass(frozen=True, slots=True)
-class WaitingDay:
-    """Files of one arrival day that are not done.
-
-    Attributes:
-        newest_file_id: Row of devices.files: raised by every file that comes.
-    """
-
-    day: date
-    files: int
-    newest_file_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +80,6 @@ class DayLoad:
     load_ids: Sequence[int]
     shards: Sequence[ShardSummary]
     seconds: float
-
-
-def read_waiting_days(conn: psycopg.Connection) -> list[WaitingDay]:
-    """Days with files that are not done, oldest first."""
-    rows = conn.execute(
-        "SELECT f.arrival_day AS day, count(*), max(f.file_id) FROM devices.files AS f "
-        "WHERE f.state = 'waiting' GROUP BY 1 ORDER BY 1"
-    ).fetchall()
-    return [WaitingDay(*row) for row in rows]
 
 
 def options_of(settings: Settings, *, run_id: str | None = None) -> DeviceOptions:

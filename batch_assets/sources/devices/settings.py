@@ -69,6 +69,7 @@ class DeviceSettings(BaseModel):
     metrics_keep_days: int = Field(
         default=30, ge=1, description="rows of ops.batch_metrics that are kept"
     )
+    watch: bool = Field(default=True, description="Dagster: whether the sensor runs by itself")
     watch_seconds: int = Field(
         default=30, ge=5, description="Dagster: between two looks at the folder and the inbox"
     )

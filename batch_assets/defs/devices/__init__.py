@@ -1,0 +1,1 @@
+"""Records of devices as Dagster assets: one step writes them, shards are its workers."""

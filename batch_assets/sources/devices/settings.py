@@ -58,7 +58,7 @@ class DeviceSettings(BaseModel):
         default=16 * 1024 * 1024, ge=1024, description="of one request to /api/devices/records"
     )
     lease_seconds: float = Field(
-        default=10.0, ge=0.5, description="continuous mode: then another host takes over"
+        default=5.0, ge=0.5, description="continuous mode: then another host takes over"
     )
     scan_seconds: float = Field(
         default=5.0, gt=0, description="continuous mode: between two looks at the folder"

@@ -4,8 +4,7 @@ import json
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -74,14 +73,6 @@ def working(*plans: Work) -> Iterator[list[ContinuousReport]]:
 def start(plan: Work) -> "subprocess.Popen[bytes]":
     """Start a worker in a process of its own."""
     return subprocess.Popen([sys.executable, "-m", __spec__.name, json.dumps(asdict(plan))])
-
-
-def until(is_so: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, f"waited {seconds:g} s for: {what}"
-        threading.Event().wait(0.02)
 
 
 def post(url: str, rows: list[Row], size: int = 50) -> None:

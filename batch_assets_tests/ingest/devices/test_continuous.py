@@ -8,8 +8,9 @@ from batch_assets.ingest.devices.batch_aim import BatchAim
 from batch_assets.ingest.devices.crew import Crew, Moves, plan_moves
 from batch_assets.ingest.devices.shards import change_shard_count
 from batch_assets.sources.devices.shards import bucket_of
-from batch_assets_tests.ingest.devices.continuous_worker import Work, post, until, working
+from batch_assets_tests.ingest.devices.continuous_worker import Work, post, working
 from batch_assets_tests.ingest.devices.landing import ask, drop, last_of, make_rows, stored
+from batch_assets_tests.polling import wait_until
 
 _HOLDERS = """
     SELECT split_part(holder, ':', 1), count(*)
@@ -39,10 +40,10 @@ def test_inbox_and_folder_are_written_as_they_fill(postgres: str, tmp_path: Path
     with working(Work(postgres, str(tmp_path))) as reports:
         post(postgres, posted[:500])
         drop(tmp_path, "a.ndjson", dropped)
-        until(lambda: is_written(postgres, 2000), "the first rows")
+        wait_until(lambda: is_written(postgres, 2000), "the first rows")
         post(postgres, posted[500:])
-        until(lambda: is_written(postgres, 2500), "all rows")
-        until(
+        wait_until(lambda: is_written(postgres, 2500), "all rows")
+        wait_until(
             lambda: count(postgres, "SELECT count(*) FROM devices.files WHERE state = 'done'") == 1,
             "the end of the file",
         )
@@ -55,7 +56,7 @@ def test_inbox_and_folder_are_written_as_they_fill(postgres: str, tmp_path: Path
 def test_few_records_do_not_wait_for_company(postgres: str) -> None:
     with working(Work(postgres)):
         post(postgres, [("SN1", 1, 60)])
-        until(lambda: is_written(postgres, 1), "one record", 10)
+        wait_until(lambda: is_written(postgres, 1), "one record", 10)
 
     assert ask(postgres, "SELECT waited_seconds < 5 FROM ops.batch_metrics") == [(True,)]
 
@@ -65,10 +66,10 @@ def test_two_workers_share_the_shards_and_one_takes_over(postgres: str) -> None:
     first, second = Work(postgres, name="first"), Work(postgres, name="second")
 
     with working(first):
-        until(lambda: ask(postgres, _HOLDERS) != [], "the first worker")
+        wait_until(lambda: ask(postgres, _HOLDERS) != [], "the first worker")
         with working(second) as reports:
             post(postgres, rows[:400])
-            until(
+            wait_until(
                 lambda: (
                     count(
                         postgres,
@@ -79,14 +80,14 @@ def test_two_workers_share_the_shards_and_one_takes_over(postgres: str) -> None:
                 ),
                 "both workers",
             )
-            until(lambda: is_written(postgres, 400), "the first half")
+            wait_until(lambda: is_written(postgres, 400), "the first half")
             # The second one has what the first one gave back.
-            until(lambda: _loads_closed(postgres) >= 2, "shards that changed hands")
+            wait_until(lambda: _loads_closed(postgres) >= 2, "shards that changed hands")
             post(postgres, rows[400:600])
-            until(lambda: is_written(postgres, 600), "what both wrote")
+            wait_until(lambda: is_written(postgres, 600), "what both wrote")
         assert reports[0].failures == 0
         post(postgres, rows[600:])
-        until(lambda: is_written(postgres, 800), "the rest, by the first one alone")
+        wait_until(lambda: is_written(postgres, 800), "the rest, by the first one alone")
 
     assert stored(postgres) == last_of(rows)
     assert_nothing_is_left(postgres)
@@ -105,12 +106,12 @@ def test_order_is_kept_while_a_shard_is_added(postgres: str, tmp_path: Path) -> 
     with working(Work(postgres, str(tmp_path)), Work(postgres, str(tmp_path), name="other")):
         drop(tmp_path, "a.ndjson", by_file)
         post(postgres, by_post[:1000])
-        until(lambda: is_written(postgres, 500), "some rows")
+        wait_until(lambda: is_written(postgres, 500), "some rows")
         with psycopg.connect(postgres) as conn:
             change_shard_count(conn, 5)
         post(postgres, by_post[1000:])
-        until(lambda: is_written(postgres, 4000), "all rows")
-        until(
+        wait_until(lambda: is_written(postgres, 4000), "all rows")
+        wait_until(
             lambda: ask(postgres, "SELECT DISTINCT state FROM devices.files") == [("done",)],
             "the end of the file",
         )
@@ -138,11 +139,11 @@ def test_failing_shard_leaves_the_others_running_and_comes_back(postgres: str) -
 
     with working(Work(postgres)) as reports:
         post(postgres, rows)
-        until(lambda: is_written(postgres, len(others)), "the other shards")
+        wait_until(lambda: is_written(postgres, len(others)), "the other shards")
         assert stored(postgres) == last_of(others)
         with psycopg.connect(postgres) as conn:
             conn.execute("DROP TRIGGER refuse ON devices.records")
-        until(lambda: is_written(postgres, 400), "the shard that failed")
+        wait_until(lambda: is_written(postgres, 400), "the shard that failed")
 
     assert reports[0].failures >= 1
     assert stored(postgres) == last_of(rows)

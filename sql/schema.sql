@@ -293,6 +293,35 @@ CREATE TABLE devices.records (
     CONSTRAINT records_pkey PRIMARY KEY (device_sn, measured_at)
 );
 
+CREATE TABLE devices.shadow_buckets (
+    bucket smallint NOT NULL,
+    live_function text COLLATE "C",
+    shadow_function text COLLATE "C",
+    previous_function text COLLATE "C",
+    is_switched boolean DEFAULT false NOT NULL,
+    compared_rows bigint DEFAULT 0 NOT NULL,
+    differing_rows bigint DEFAULT 0 NOT NULL,
+    changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT shadow_buckets_pkey PRIMARY KEY (bucket),
+    CONSTRAINT shadow_buckets_bucket_is_known CHECK (((bucket >= 0) AND (bucket <= 255)))
+);
+
+CREATE TABLE devices.shadow_differences (
+    difference_id bigint GENERATED ALWAYS AS IDENTITY,
+    bucket smallint NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    device_sn text COLLATE "C",
+    measured_at timestamp with time zone,
+    stored jsonb,
+    shadow jsonb,
+    reason text,
+    row_count bigint DEFAULT 1 NOT NULL,
+    load_id bigint NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT shadow_differences_pkey PRIMARY KEY (difference_id),
+    CONSTRAINT shadow_differences_kind_is_known CHECK ((kind = ANY (ARRAY['changed'::text, 'missing'::text, 'failed'::text])))
+);
+
 CREATE TABLE devices.shard_map (
     bucket smallint NOT NULL,
     shard smallint NOT NULL,
@@ -926,6 +955,7 @@ CREATE INDEX inbox_by_bucket ON devices.inbox USING btree (bucket, inbox_id);
 CREATE INDEX outbox_dead ON devices.outbox USING btree (outbox_id) WHERE (dead_at IS NOT NULL);
 CREATE INDEX outbox_held_back ON devices.outbox USING btree (device_sn, destination) WHERE ((dead_at IS NULL) AND (next_attempt_at IS NOT NULL));
 CREATE INDEX outbox_waiting ON devices.outbox USING btree (destination, outbox_id) WHERE (dead_at IS NULL);
+CREATE INDEX shadow_differences_by_bucket ON devices.shadow_differences USING btree (bucket, difference_id);
 CREATE UNIQUE INDEX shard_map_version_is_one ON devices.shard_map_version USING btree ((true));
 CREATE INDEX chunks_by_words ON documents.chunks USING gin (search_vector);
 CREATE INDEX documents_by_content ON documents.documents USING btree (sha256);
@@ -1322,6 +1352,13 @@ COMMENT ON TABLE devices.records IS 'One row per device and moment; a record sen
 COMMENT ON COLUMN devices.records.steps IS 'Counted by the device since its midnight.';
 COMMENT ON COLUMN devices.records.sleep_minutes IS 'Counted by the device since the night began.';
 COMMENT ON COLUMN devices.records.extra IS 'Fields that the contract has no column for, as the device sent them.';
+COMMENT ON TABLE devices.shadow_buckets IS 'Functions by bucket, read by every part that is written; a bucket without a row stores records as they are.';
+COMMENT ON COLUMN devices.shadow_buckets.live_function IS 'package.module:function whose result is stored; null for records as they are.';
+COMMENT ON COLUMN devices.shadow_buckets.shadow_function IS 'The one whose result is compared with what is stored, and not stored.';
+COMMENT ON COLUMN devices.shadow_buckets.previous_function IS 'What was live before the last switch, for rollback; null for records as they are.';
+COMMENT ON TABLE devices.shadow_differences IS 'Where a function in shadow gave something else than what was stored, since it was started.';
+COMMENT ON COLUMN devices.shadow_differences.stored IS 'Columns that differ, as they are stored; all of them for a row that is missing.';
+COMMENT ON COLUMN devices.shadow_differences.row_count IS 'Rows of the bucket in a batch on which the function failed; 1 for the others.';
 COMMENT ON TABLE devices.shard_map IS 'The shard of each of the 256 virtual buckets.';
 COMMENT ON TABLE devices.shard_map_version IS 'Raised with every change of the map: what was split by an older one is not published.';
 COMMENT ON VIEW devices.weekly IS 'One row per device and week (from Monday): supplied values, else averages and sums of the days.';

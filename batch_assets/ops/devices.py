@@ -1,6 +1,5 @@
 """What the command line and the HTTP API do with devices: run, load, look, reshard."""
 
-import logging
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -33,8 +32,6 @@ from batch_assets.postgres.sql_files import read_query
 from batch_assets.settings import Settings, load_settings
 from batch_assets.sources.devices.contract import RECORDS
 from batch_assets.sources.devices.settings import landing_folder, read_device_settings
-
-logger = logging.getLogger(__name__)
 
 # Who looks at the state of now wants the batches of now.
 _SUMMARY_OF = timedelta(hours=1)
@@ -135,8 +132,7 @@ def load_devices(folder: Path | None = None) -> DeviceReport:
         )
     connector = _connector(settings)
     report = load_device_files(connector, root, options_of(settings))
-    for reason in relay_as_configured(connector, settings).unavailable.values():
-        logger.warning("%s", reason)
+    relay_as_configured(connector, settings)
     return report
 
 

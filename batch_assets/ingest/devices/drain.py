@@ -134,6 +134,7 @@ class InboxShard:
                 updated=ledger.updated,
                 unchanged=ledger.unchanged,
                 duplicate=ledger.duplicate,
+                skipped=ledger.skipped,
                 rejected=rejected,
             ),
             batch.rejected,

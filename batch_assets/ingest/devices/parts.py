@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from batch_assets.contracts.batch import RejectedRow
 from batch_assets.errors import LedgerImbalance
 from batch_assets.ingest.devices.effects import DeviceEffects, write_effects
+from batch_assets.ingest.devices.shadow import run_chosen_code
 from batch_assets.ingest.devices.shards import StoredMap, require_map_version
 from batch_assets.loading.batch_metrics import BatchClock
 from batch_assets.loading.device_tables import (
@@ -142,8 +143,11 @@ def write_rows(
     ledger = Ledger()
     for kind, batch in rows.items():
         if kind is RecordKind.RECORDS:
-            follow = partial(write_effects, conn, load_id, batch, effects, clock)
-            ledger += write_device_records(conn, load_id, batch, before_latest=follow)
+            chosen = run_chosen_code(conn, load_id, batch)
+            left_out = batch.num_rows - chosen.num_rows
+            follow = partial(write_effects, conn, load_id, chosen, effects, clock)
+            ledger += write_device_records(conn, load_id, chosen, before_latest=follow)
+            ledger += Ledger(read=left_out, skipped=left_out)
         else:
             target = table_identifier(CONTRACTS[kind].target)
             ledger += write_device_periods(conn, load_id, target, batch)

@@ -144,7 +144,10 @@ def relay_as_configured(connect: Connector, settings: Settings) -> RelayReport:
     """
     options = RelayOptions(shards=read_device_settings(settings).shards)
     with open_sinks(settings) as sinks:
-        return relay_outbox(connect, sinks, options)
+        report = relay_outbox(connect, sinks, options)
+    for reason in report.unavailable.values():
+        logger.warning("%s", reason)
+    return report
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from batch_assets.ops.cli import device_shadow
 from batch_assets.ops.cli.device_relay import relay
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ PARTIAL = 4
 
 app = typer.Typer(help="Records of devices, in shards.", no_args_is_help=True)
 app.command()(relay)
+app.add_typer(device_shadow.app, name="shadow")
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -29,7 +29,7 @@ from batch_assets.errors import SchemaMismatch
 from batch_assets.ingest.frames import FramePart, FrameTable, read_parts, store_parts
 from batch_assets.loading.options import LoadOptions
 from batch_assets.loading.report import LoadReport, LoadState
-from batch_assets.sources.tables.frames import read_frame
+from batch_assets.sources.tables.frames import as_pandas, read_frame
 
 
 class PostgresCopyIOManager(dg.ConfigurableIOManager):
@@ -212,4 +212,4 @@ def _as_annotated(rows: pa.Table, annotation: object) -> Any:
         import polars as pl
 
         return pl.from_arrow(rows)
-    return rows.to_pandas()
+    return as_pandas(rows)

@@ -1,4 +1,4 @@
-"""Frames that users return, as Arrow tables of types that PostgreSQL stores exactly."""
+"""Frames that users return, as Arrow tables of types that PostgreSQL stores exactly, and back."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,6 +81,26 @@ def read_frame(frame: Any, spool: Path) -> pa.Table:
             "RecordBatch or RecordBatchReader; convert it, or use another IO manager"
         )
     return cast_table(table.replace_schema_metadata(None))
+
+
+def as_pandas(table: pa.Table) -> Any:
+    """A pandas frame with the same values.
+
+    Integer columns with NULLs have pandas' nullable types: as floats, which pandas would choose,
+    values above 2^53 would be others.
+    """
+    import pandas as pd
+
+    nullable = {
+        pa.int16(): pd.Int16Dtype(),
+        pa.int32(): pd.Int32Dtype(),
+        pa.int64(): pd.Int64Dtype(),
+    }
+    frame = table.to_pandas()
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if column.null_count and column.type in nullable:
+            frame[name] = column.to_pandas(types_mapper=nullable.get)
+    return frame
 
 
 def cast_table(table: pa.Table) -> pa.Table:

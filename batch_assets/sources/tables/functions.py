@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from batch_assets.contracts.batch import RejectedRow, Violation
 from batch_assets.errors import ConfigurationError, SchemaMismatch
+from batch_assets.sources.tables.frames import as_pandas
 
 Function = Callable[[Any], Any]
 
@@ -109,7 +110,7 @@ class BatchFunction:
 
     def _called(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         table = pa.Table.from_batches([batch])
-        result = self.call(table.to_pandas() if self.rows_as == "pandas" else table)
+        result = self.call(as_pandas(table) if self.rows_as == "pandas" else table)
         return as_batch(result, self.schema, self.origin)
 
     def _rejected(self, batch: pa.RecordBatch, row: int, error: Exception) -> RejectedRow:

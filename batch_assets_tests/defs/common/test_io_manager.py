@@ -99,6 +99,19 @@ def test_every_type_comes_back_as_it_was(postgres: str) -> None:
     assert seen[0].equals(table)
 
 
+def test_integers_with_nulls_are_not_rounded_on_their_way_to_pandas(postgres: str) -> None:
+    table = pa.table({"id": [1, 2], "big": pa.array([2**53 + 1, None], pa.int64())})
+    seen: list[pd.DataFrame] = []
+
+    @dg.asset
+    def reader(numbers: pd.DataFrame) -> None:
+        seen.append(numbers)
+
+    materialize(postgres, asset_of(lambda: table, metadata={"key": "id"}), reader)
+
+    assert seen[0]["big"].tolist() == [2**53 + 1, pd.NA]
+
+
 def test_a_second_run_writes_nothing_and_a_third_only_what_changed(postgres: str) -> None:
     frames = [
         pd.DataFrame({"id": [1, 2, 3], "name": ["a", "b", "c"]}),

@@ -230,6 +230,32 @@ def test_function_takes_and_returns_arrow_and_its_failures_are_single_rows(
     assert letters == [(5, "5")]
 
 
+def test_function_takes_and_returns_pandas_frames_without_rounding_integers(
+    project: Project,
+) -> None:
+    project.create_orders(10)
+    project.change_source("ALTER TABLE orders ADD COLUMN big bigint")
+    project.change_source("UPDATE orders SET big = 9007199254740993 + id WHERE id <= 8")
+    with project.connect() as conn:
+        conn.execute(
+            "CREATE TABLE public.even (id bigint PRIMARY KEY, customer text, big bigint, "
+            "length integer, load_id bigint)"
+        )
+    transfer = orders(
+        columns=("id", "customer", "big"),
+        transform="batch_assets_tests.ingest.tables.transfers:count_in_pandas",
+        rows_as="pandas",
+        target="public.even",
+    )
+
+    [report] = project.run(transfer)
+
+    assert report.error is None
+    assert report.ledger == Ledger(read=10, inserted=5, skipped=5)
+    rows = project.query("SELECT id, big - 9007199254740993, length FROM even ORDER BY id")
+    assert rows == [(2, 2, 10), (4, 4, 10), (6, 6, 10), (8, 8, 10), (10, None, 11)]
+
+
 def test_types_that_differ_are_refused_with_the_cast_to_write(project: Project) -> None:
     project.create_orders(3)
     with project.connect() as conn:

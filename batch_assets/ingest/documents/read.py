@@ -6,6 +6,7 @@ Nothing is written here; results wait in memory only until their group is publis
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -21,6 +22,7 @@ from batch_assets.execution.isolation import (
     TaskOutcome,
     TaskResult,
 )
+from batch_assets.ingest.documents.fetch import fetch_ahead
 from batch_assets.loading.streams import Stream
 from batch_assets.postgres.sql_files import read_query
 from batch_assets.sources.documents.chunks import ChunkSettings
@@ -164,8 +166,8 @@ class FileReader:
         limit = _IN_FLIGHT_PER_WORKER * self.workers.statistics().workers
         pending: dict[Future[TaskResult], tuple[ClaimedFile, LocalFile]] = {}
         try:
-            for file in self._claimed():
-                begun = self._begin(file)
+            for file, looked in self._looked_at():
+                begun = self._begin(file, looked)
                 if isinstance(begun, Finished):
                     yield begun
                 else:
@@ -195,8 +197,20 @@ class FileReader:
                 {"load_id": self.stream.load_id, "after": after, "limit": _PAGE_FILES},
             ).fetchall()
 
-    def _begin(self, file: ClaimedFile) -> Finished | LocalFile:
-        """What can be said about a file without reading it, else where a worker can."""
+    def _looked_at(self) -> Iterator[tuple[ClaimedFile, Finished | LocalFile]]:
+        """Every claimed file with its local copy; those of a store are fetched ahead."""
+        if isinstance(self.folder, LocalFolder):
+            for file in self._claimed():
+                yield file, self._look(file)
+            return
+        ahead = fetch_ahead(
+            self._claimed(), self._look, lambda file: file.size_bytes, _discard_copy
+        )
+        with closing(ahead):
+            yield from ahead
+
+    def _look(self, file: ClaimedFile) -> Finished | LocalFile:
+        """What can be said about a file without reading it, else where it is; asks no database."""
         if file.state != "waiting":
             return Finished(file, Kind.SKIPPED, "")
         if file.outcome == FileFault.REFUSED:
@@ -204,7 +218,7 @@ class FileReader:
         try:
             # Before it is hashed: the limit is there to spare us that.
             check_file_bytes(file.size_bytes, self.source.limits.as_parse_limits())
-            local = fetch_file(
+            return fetch_file(
                 self.folder,
                 file.path,
                 self.workers.folder,
@@ -219,11 +233,16 @@ class FileReader:
             return Finished(file, Kind.FAULT, FileFault.UNREADABLE, str(error))
         except FileOutside as error:
             return Finished(file, Kind.FAULT, FileFault.REFUSED, str(error))
-        recognised = None if self.is_forced else self._recognise(file, local)
-        if recognised is not None:
-            local.discard()
-            return recognised
-        return local
+
+    def _begin(self, file: ClaimedFile, looked: Finished | LocalFile) -> Finished | LocalFile:
+        """Its end, if its content is known, else where a worker can read it."""
+        if isinstance(looked, Finished):
+            return looked
+        recognised = None if self.is_forced else self._recognise(file, looked)
+        if recognised is None:
+            return looked
+        looked.discard()
+        return recognised
 
     def _recognise(self, file: ClaimedFile, local: LocalFile) -> Finished | None:
         if local.sha256 == file.known_sha256 and not file.is_without_text:
@@ -270,6 +289,11 @@ class FileReader:
             file, local = pending.pop(future)
             local.discard()
             yield _finish(file, local, future.result())
+
+
+def _discard_copy(looked: Finished | LocalFile) -> None:
+    if isinstance(looked, LocalFile):
+        looked.discard()
 
 
 def chunk_settings(source: DocumentSource) -> ChunkSettings:

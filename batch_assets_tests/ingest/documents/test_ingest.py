@@ -2,6 +2,7 @@
 
 import csv
 import os
+import threading
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -442,6 +443,29 @@ def test_files_behind_a_url_are_copied_read_and_cleaned_up(inbox: Inbox) -> None
     assert [
         path for path in inbox.workers.folder.iterdir() if path.suffix in (".txt", ".csv")
     ] == []
+
+
+def test_files_behind_a_url_are_fetched_while_others_are(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryFileSystem()
+    store.store.clear()
+    for number in range(4):
+        store.pipe(f"/landing/2024-09-30/{number}.txt", f"about {number} elephants".encode())
+    inbox.settings |= {"url": "memory://landing", "day": "folder", "settle_seconds": 0}
+    # Nobody passes alone: reading one file after the other breaks it.
+    pair = threading.Barrier(2, timeout=20)
+    open_file = MemoryFileSystem._open
+
+    def open_in_pairs(*arguments: object, **options: object) -> object:
+        pair.wait()
+        return open_file(*arguments, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "_open", open_in_pairs)
+    ingested = inbox.run()
+
+    assert {report.outcome for report in ingested.documents.values()} == {"ok"}
+    assert len(ingested.documents) == 4
 
 
 def test_lost_connection_is_replaced_and_the_group_is_written_once(inbox: Inbox) -> None:

@@ -649,6 +649,59 @@ def test_uploads_at_the_same_time_do_not_mix(uploads: Uploads) -> None:
     )
 
 
+def test_files_that_arrive_while_the_folder_is_watched_and_read_end_once(
+    uploads: Uploads,
+) -> None:
+    answers: list[dict[str, object]] = []
+    failures: list[Exception] = []
+    has_all = threading.Event()
+
+    def watch() -> None:
+        try:
+            while not has_all.is_set():
+                uploads.ingest()
+        except Exception as error:  # noqa: BLE001 - for the assertion below
+            failures.append(error)
+
+    with uploads.api.client(uploads.app) as client:
+
+        def send(number: int) -> None:
+            for part in range(4):
+                files = [file(f"{number}-{part}-{n}.txt", f"{number} {part} {n}") for n in range(3)]
+                # All of them write this one, each time with other bytes.
+                shared = file("shared.txt", f"of upload {number} {part}")
+                answers.append(uploads.send(client, [*files, shared]).json())
+
+        watcher = threading.Thread(target=watch)
+        senders = [threading.Thread(target=send, args=(number,)) for number in range(3)]
+        for thread in (watcher, *senders):
+            thread.start()
+        for thread in senders:
+            thread.join()
+        has_all.set()
+        watcher.join()
+        uploads.ingest()
+        batches = [uploads.batch(client, str(answer["batch_id"])) for answer in answers]
+
+    assert failures == []
+    ends = {str(failure["outcome"]) for b in batches for failure in b["failures"]}  # type: ignore[attr-defined]
+    assert all(batch["current_progress"] == batch["total_docs"] == 4 for batch in batches)
+    assert ends <= {"replaced"}
+    assert set(uploads.inbox.files().values()) == {("done", "ok")}
+    landed = {name: content.decode() for name, content in uploads.landed().items()}
+    assert len(landed) == 37
+    stored = uploads.inbox.rows(
+        "SELECT d.path, t.text FROM documents.documents AS d "
+        "JOIN documents.texts AS t USING (document_id) WHERE d.is_current"
+    )
+    assert sorted(stored) == sorted(landed.items())
+    assert uploads.inbox.rows("SELECT count(*) FROM documents.chunks") == [(37,)]
+    assert uploads.inbox.rows(
+        "SELECT count(*) FROM documents.documents WHERE path <> 'shared.txt'"
+    ) == [(36,)]
+    assert uploads.inbox.rows("SELECT * FROM ops.loads WHERE state NOT IN ('success')") == []
+
+
 def test_routes_are_described(uploads: Uploads) -> None:
     with uploads.api.client(uploads.app) as client:
         paths = client.get("/openapi.json").json()["paths"]

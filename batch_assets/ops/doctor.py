@@ -17,10 +17,14 @@ from batch_assets.errors import (
     DatabaseUnavailable,
     MigrationError,
 )
+from batch_assets.execution.capacity import cpu_worker_count, read_capacity
+from batch_assets.execution.isolation import SPOOL_NAME
+from batch_assets.execution.pool_statistics import read_pool_reports
 from batch_assets.ops.dagster_home import find_instance_file, write_instance_file
 from batch_assets.ops.service import connection_limit, newest_load
 from batch_assets.postgres.connect import connect, connection_arguments, database_url
 from batch_assets.postgres.migrate import read_status
+from batch_assets.postgres.pool_budget import evaluate_pool_max, read_pool_budget
 from batch_assets.settings import Settings, load_settings
 
 APPLICATION_NAME = "batch_assets doctor"
@@ -29,6 +33,7 @@ APPLICATION_NAME = "batch_assets doctor"
 _DAGSTER_CONNECTIONS = 20
 # Beside its publishing connections a run holds one for its lease and one for Dagster's events.
 _CONNECTIONS_BESIDE_PUBLISHING = 2
+_MEBIBYTE = 1024 * 1024
 
 Verdict = Literal["ok", "warn", "broken"]
 
@@ -171,6 +176,34 @@ def _connections(patient: _Patient) -> str:
     return f"{text}; pools: {pools or f'default {summary.default_pool_limit}'}"
 
 
+def _pool_budget(patient: _Patient) -> str:
+    options = patient.settings.database
+    budget = read_pool_budget(patient.connection(), options)
+    # Raises as the start of a run does, where the pools of all processes do not fit.
+    size = evaluate_pool_max(budget, options)
+    return (
+        f"{budget.processes} processes of up to {size} connections each; the server has "
+        f"{budget.limit}, {budget.reserved} of them for everything else"
+    )
+
+
+def _workers(patient: _Patient) -> str:
+    execution, capacity = patient.settings.execution, read_capacity()
+    count = cpu_worker_count(capacity, execution.worker_memory_bytes, execution.cpu_workers)
+    text = (
+        f"{count} a pool, {execution.worker_memory_bytes / _MEBIBYTE:,.0f} MiB each; here are "
+        f"{capacity.cpus:g} cores and {capacity.memory_bytes / _MEBIBYTE:,.0f} MiB"
+    )
+    open_pools = [
+        f"pool of process {report.pid}: {done.active} active, {done.queued} queued, {done.done} "
+        f"done, {done.failed} failed, {done.restarts} restarts, peak "
+        f"{done.peak_memory_bytes / _MEBIBYTE:,.0f} MiB"
+        for report in read_pool_reports(patient.settings.state_dir / SPOOL_NAME)
+        for done in [report.statistics]
+    ]
+    return "; ".join([text, *open_pools])
+
+
 def _feeds(patient: _Patient) -> str:
     from batch_assets.sources.market.feed import build_feeds
 
@@ -199,6 +232,8 @@ _LAYERS: tuple[tuple[str, Callable[[_Patient], str], str], ...] = (
     ("migrations", _migrations, "batch-assets db migrate"),
     ("dagster", _dagster_storage, "batch-assets -v doctor"),
     ("connections", _connections, "batch-assets doctor"),
+    ("pool budget", _pool_budget, "batch-assets doctor"),
+    ("workers", _workers, "batch-assets doctor"),
     ("feeds", _feeds, "batch-assets doctor"),
     ("newest load", _newest_load, "batch-assets up"),
 )

@@ -6,8 +6,11 @@ import psycopg
 import pytest
 
 from batch_assets.errors import ConfigurationError, DatabaseUnavailable, MigrationError
+from batch_assets.execution.isolation import SPOOL_NAME, IsolatedWorkers, Task, TaskLimits
 from batch_assets.ops.doctor import Finding, examine
 from batch_assets.postgres import connect as connect_module
+from batch_assets.settings import load_settings
+from batch_assets_tests.polling import wait_until
 
 Arrange = Callable[..., dict[str, Finding]]
 
@@ -49,6 +52,8 @@ def test_sound_layers_are_listed_from_settings_to_newest_load(
         "migrations",
         "dagster",
         "connections",
+        "pool budget",
+        "workers",
         "feeds",
         "newest load",
     ]
@@ -139,7 +144,27 @@ def test_pools_that_could_take_every_connection_are_a_warning(
 
     assert found["connections"].verdict == "warn"
     assert "5420 if each fills its pool" in found["connections"].text
-    assert last(found).layer == "newest load"
+    # No run could start with such a pool.
+    assert (last(found).layer, last(found).verdict) == ("pool budget", "broken")
+    assert "4 processes with pools of 900 connections need 3600" in last(found).text
+
+
+def test_pool_budget_and_worker_pools_are_told(examined: Arrange, postgres: str) -> None:
+    alone = examined(postgres)
+    spool_dir = load_settings().state_dir / SPOOL_NAME
+    limits = TaskLimits(timeout_seconds=60, memory_bytes=1024**3)
+
+    with IsolatedWorkers(workers=1, spare_workers=0, spool_dir=spool_dir) as pool:
+        [result] = pool.run([Task("builtins:len", "four", limits)])
+        wait_until(
+            lambda: " 1 done, 0 failed" in examined(postgres)["workers"].text,
+            "statistics of the pool",
+            60,
+        )
+
+    assert result.value == 4
+    assert " processes of up to " in alone["pool budget"].text
+    assert "pool of process" not in alone["workers"].text
 
 
 def test_wrong_feed_is_the_last_line(examined: Arrange, postgres: str) -> None:

@@ -91,7 +91,7 @@ def _replay_records(
             section.zone,
             section.shards,
             read_device_effects(settings),
-            StreamOptions(run_id=run_id),
+            StreamOptions(lease_seconds=settings.loading.lease_seconds, run_id=run_id),
         ),
         error_folder=error_folder,
     )

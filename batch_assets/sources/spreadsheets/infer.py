@@ -6,7 +6,7 @@ or is longer than a number keeps, is text.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ class InferredTemplate:
     Attributes:
         key: The first column, or pair of columns, that is unique; empty if none is.
         rows: Rows that were looked at.
+        notes: Columns of the file that are not in the proposal.
     """
 
     file: str
@@ -105,6 +106,7 @@ def _sample(blocks: Iterator[SheetBlock]) -> list[SheetBlock]:
 
 def _infer(file: str, sheet: str, blocks: Sequence[SheetBlock]) -> InferredTemplate:
     header_row, headers = _guess_header(blocks)
+    headers, notes = _without_repeated(file, sheet, headers)
     names = name_columns(headers.values(), ())
     columns: list[InferredColumn] = []
     cells_of: dict[str, pa.Array] = {}
@@ -126,11 +128,37 @@ def _infer(file: str, sheet: str, blocks: Sequence[SheetBlock]) -> InferredTempl
         columns=tuple(columns),
         key=_guess_key(columns, cells_of),
         rows=rows,
+        notes=notes,
     )
 
 
+def _without_repeated(
+    file: str, sheet: str, headers: Mapping[int, str]
+) -> tuple[dict[int, str], tuple[str, ...]]:
+    """Headers that stand in one column alone, and what is to be said of the others.
+
+    Raises:
+        UnreadableSource: There are no others.
+    """
+    places: dict[str, list[int]] = {}
+    for place, header in headers.items():
+        places.setdefault(header, []).append(place)
+    repeated = {header: found for header, found in places.items() if len(found) > 1}
+    if len(repeated) == len(places):
+        raise UnreadableSource(
+            f"{file}, sheet {sheet!r}: every header stands in several columns "
+            f"({', '.join(map(repr, repeated))}), expected names that tell columns apart; rename "
+            "them in the file"
+        )
+    notes = tuple(
+        f"left out: {header!r} is the header of {len(found)} columns; rename them in the file"
+        for header, found in repeated.items()
+    )
+    return {place: name for place, name in headers.items() if name not in repeated}, notes
+
+
 def _guess_header(blocks: Sequence[SheetBlock]) -> tuple[int, dict[int, str]]:
-    """The first row as wide as the table that has nothing but different texts."""
+    """The first row as wide as the table that has nothing but texts."""
     lines: list[tuple[int, dict[int, str], bool]] = []
     for block in blocks:
         for index in np.flatnonzero(block.filled()).tolist():
@@ -142,9 +170,7 @@ def _guess_header(blocks: Sequence[SheetBlock]) -> tuple[int, dict[int, str]]:
     width = max(len(texts) for _, texts, _ in lines)
     for row, texts, is_text in lines:
         if is_text and len(texts) >= max(1, int(0.8 * width)):
-            shown = {place: " ".join(text.split()) for place, text in texts.items()}
-            repeated = {text for text, count in Counter(shown.values()).items() if count > 1}
-            return row, {place: t for place, t in shown.items() if t not in repeated}
+            return row, {place: " ".join(text.split()) for place, text in texts.items()}
     row, texts, _ = lines[0]
     return row, dict(texts)
 

@@ -12,6 +12,7 @@ def render_toml(proposal: InferredTemplate, name: str, table: str) -> str:
         f"# Proposed from {proposal.file}: {proposal.rows} rows looked at, header in row "
         f"{proposal.header_row}.",
         "# Correct it, then try it: batch-assets spreadsheets check FILE --template THIS_FILE",
+        *(f"# {note}" for note in proposal.notes),
         f"[spreadsheets.templates.{name}]",
         f"files = {_quoted(_pattern_of(proposal.file))}",
     ]

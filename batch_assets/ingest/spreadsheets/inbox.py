@@ -24,7 +24,7 @@ from batch_assets.postgres.connect import translating_errors
 from batch_assets.sources.spreadsheets.template import SpreadsheetTemplate
 
 DONE, REFUSED, AGAIN = "done", "refused", "again"
-_ENDINGS = (".xlsx", ".xlsm", ".csv")
+_ENDINGS = (".xlsx", ".xlsm", ".ods", ".csv")
 
 
 OtherReplay = Callable[[CorrectedWorkbook, str, str], WorkbookReplay]

@@ -8,11 +8,14 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from batch_assets.execution.isolation import IsolatedWorkers
+from batch_assets.ingest.documents.ingest import PRELOAD
 from batch_assets.ops.access import create_token
 from batch_assets.ops.api.app import build_app
 from batch_assets.ops.scope import Scope
 from batch_assets.postgres.connect import connect
 from batch_assets.settings import load_settings
+from batch_assets_tests.ops.api.uploads import CONFIGURATION, Uploads
 from batch_assets_tests.polling import wait_until
 
 
@@ -56,3 +59,15 @@ class Api:
 @pytest.fixture
 def api(postgres: str, tmp_path: Path) -> Api:
     return Api(postgres, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IsolatedWorkers]:
+    spool = tmp_path_factory.mktemp("spool")
+    with IsolatedWorkers(workers=1, spool_dir=spool, preload=PRELOAD) as pool:
+        yield pool
+
+
+@pytest.fixture
+def uploads(api: Api, workers: IsolatedWorkers) -> Uploads:
+    return Uploads(api, workers, CONFIGURATION)

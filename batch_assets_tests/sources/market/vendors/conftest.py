@@ -25,12 +25,21 @@ QUICK = {
     "first_wait_seconds": 0.01,
     "max_wait_seconds": 0.2,
     "connection_wait_seconds": 0.2,
-    "connect_timeout_seconds": 1.0,
-    "read_timeout_seconds": 0.3,
-    "reply_timeout_seconds": 0.7,
+    "connect_timeout_seconds": 5.0,
+    # A good answer is never too late, however busy the machine is.
+    "read_timeout_seconds": 5.0,
+    "reply_timeout_seconds": 10.0,
 }
-# What a fault may take: two attempts of the longest time-out, and slack for a busy machine.
-BOUND_SECONDS = 6.0
+# The faults that only a time-out ends, each with the one that is meant to end it.
+TIMES_OF_FAULT = {
+    "silent": {"read_timeout_seconds": 1.0},
+    "no_end": {"read_timeout_seconds": 1.0},
+    "drip": {"reply_timeout_seconds": 1.5},
+    "drip_head": {"reply_timeout_seconds": 1.5},
+}
+# What a fault may take: two attempts of such a time-out, and slack for a busy machine. Without a
+# time-out a silent server takes 30 s, and one that drips minutes.
+BOUND_SECONDS = 15.0
 
 VendorSourceMaker = Callable[..., MarketSource]
 

@@ -25,6 +25,7 @@ from batch_assets_tests.sources.market.vendors.conftest import (
     HOLIDAY,
     NEXT_DAY,
     NOW,
+    TIMES_OF_FAULT,
     VendorSourceMaker,
     batch_of,
     build_vendor_feed,
@@ -168,11 +169,11 @@ def test_a_day_before_its_ready_time_is_not_asked(
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("silent", "not a byte for 0.3 s"),
+        ("silent", "not a byte for 1 s"),
         ("reset", "connection broke|closed by the server"),
         ("close", "closed by the server after 0 bytes"),
         ("half_frame", "closed by the server after|connection broke"),
-        ("drip", "bytes within 0.7 s"),
+        ("drip", "bytes within 1.5 s"),
         ("garbage", "no baostock frame"),
         ("bad_zip", "cannot be unpacked"),
         ("no_end", "without its end mark|bytes within|not a byte"),
@@ -185,7 +186,8 @@ def test_a_fault_ends_in_time_and_says_what_was_seen(
 ) -> None:
     baostock_server.add_day(DAY, a_share_market(DAY))
     baostock_server.faults.extend([fault] * 2)
-    source = make_vendor_source("baostock", **at(baostock_server))
+    times = TIMES_OF_FAULT.get(fault, {})
+    source = make_vendor_source("baostock", **at(baostock_server), **times)
     started = time.monotonic()
 
     with pytest.raises(SourceUnavailable, match=message) as caught:

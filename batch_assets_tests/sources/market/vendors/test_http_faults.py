@@ -19,6 +19,7 @@ from batch_assets_tests.sources.market.vendors.conftest import (
     DAY,
     NEXT_DAY,
     NOW,
+    TIMES_OF_FAULT,
     VendorSourceMaker,
     rows_of,
 )
@@ -29,11 +30,11 @@ MARKET = {day.isoformat(): us_market(day) for day in (DAY, NEXT_DAY)}
 @pytest.mark.parametrize(
     ("fault", "failure", "message"),
     [
-        ("silent", SourceUnavailable, "not a byte for 0.3 s"),
+        ("silent", SourceUnavailable, "not a byte for 1 s"),
         ("reset", SourceUnavailable, "the connection broke"),
         ("half_body", SourceUnavailable, "the connection broke"),
-        ("drip", SourceUnavailable, "no complete answer within 0.7 s"),
-        ("drip_head", SourceUnavailable, "no complete answer within 0.7 s"),
+        ("drip", SourceUnavailable, "no complete answer within 1.5 s"),
+        ("drip_head", SourceUnavailable, "no complete answer within 1.5 s"),
         ("truncated", SourceUnavailable, "not complete JSON"),
         ("html", SourceUnavailable, "not complete JSON.*Please log in"),
         ("500", SourceUnavailable, "HTTP status 500"),
@@ -56,7 +57,8 @@ def test_a_fault_ends_in_time_with_its_own_class(
 ) -> None:
     with HttpVendorServer(eodhd_answers(MARKET)) as server:
         server.faults.extend([fault] * 2)
-        source = make_vendor_source("eodhd", base_url=server.base_url)
+        times = TIMES_OF_FAULT.get(fault, {})
+        source = make_vendor_source("eodhd", base_url=server.base_url, **times)
         started = time.monotonic()
 
         with pytest.raises(failure, match=message) as caught:
@@ -74,7 +76,8 @@ def test_a_fault_ends_in_time_with_its_own_class(
 def test_a_passing_fault_is_asked_again(make_vendor_source: VendorSourceMaker, fault: str) -> None:
     with HttpVendorServer(eodhd_answers(MARKET)) as server:
         server.faults.append(fault)
-        source = make_vendor_source("eodhd", base_url=server.base_url, max_wait_seconds=5)
+        times = {"max_wait_seconds": 5, **TIMES_OF_FAULT.get(fault, {})}
+        source = make_vendor_source("eodhd", base_url=server.base_url, **times)
 
         assert len(rows_of(source.open_day(DAY, now=NOW))) == 20
     assert len(server.requests) == 2

@@ -14,7 +14,9 @@ import psycopg
 from batch_assets.errors import ConfigurationError
 from batch_assets.ingest.devices.continuous import ContinuousReport, run_continuously
 from batch_assets.ingest.devices.days import options_of
+from batch_assets.ingest.devices.drain import drain_inbox
 from batch_assets.ingest.devices.effects import read_device_effects
+from batch_assets.ingest.devices.files import list_waiting, scan_device_folder
 from batch_assets.ingest.devices.load import load_device_files
 from batch_assets.ingest.devices.relay import relay_as_configured, relaying
 from batch_assets.ingest.devices.report import DeviceReport
@@ -115,25 +117,43 @@ def run_devices(stop: threading.Event, *, with_files: bool = True) -> Continuous
 
 
 def load_devices(folder: Path | None = None) -> DeviceReport:
-    """Load what waits in the landing folder, once.
+    """Load what waits in the landing folder and in the inbox, once.
 
     Args:
-        folder: Instead of the configured one.
+        folder: Instead of the configured one; where there is neither, the inbox alone is loaded.
 
     Raises:
-        ConfigurationError: There is no folder.
+        SourceUnavailable: The folder cannot be read.
+        DatabaseUnavailable: The database does not answer.
     """
     settings = load_settings()
     root = folder or landing_folder(settings)
-    if root is None:
-        raise ConfigurationError(
-            f"{settings.config_file}: [devices] has no landing folder; write landing = "
-            '"landing/devices", or name a folder'
-        )
-    connector = _connector(settings)
-    report = load_device_files(connector, root, options_of(settings))
+    connector, options = _connector(settings), options_of(settings)
+    report = DeviceReport({}, {}, {}, 0)
+    if root is not None:
+        report += load_device_files(connector, root, options)
+    report += drain_inbox(connector, options)
     relay_as_configured(connector, settings)
     return report
+
+
+def list_device_work(folder: Path | None = None) -> tuple[list[str], int]:
+    """What `load_devices` would load: files by path, and the number of records in the inbox.
+
+    Raises:
+        SourceUnavailable: The folder cannot be read.
+    """
+    settings = load_settings()
+    section = read_device_settings(settings)
+    root = folder or landing_folder(settings)
+    with _reading(settings) as conn:
+        if root is not None:
+            settled_before = datetime.now(UTC) - timedelta(seconds=section.settle_seconds)
+            scan_device_folder(conn, root, settled_before, section.formats)
+        files = [file.path for file in list_waiting(conn)]
+        found = conn.execute("SELECT count(*) FROM devices.inbox").fetchone()
+        conn.rollback()
+    return files, found[0] if found else 0
 
 
 def read_device_status() -> DeviceStatus:

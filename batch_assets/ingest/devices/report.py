@@ -32,6 +32,15 @@ class DeviceReport:
         """Rows of all shards by outcome."""
         return sum(self.ledgers.values(), Ledger())
 
+    def __add__(self, other: "DeviceReport") -> "DeviceReport":
+        shards = sorted({*self.ledgers, *other.ledgers})
+        return DeviceReport(
+            {n: self.ledgers.get(n, Ledger()) + other.ledgers.get(n, Ledger()) for n in shards},
+            {**self.failed_shards, **other.failed_shards},
+            {**self.failed_files, **other.failed_files},
+            self.map_changes + other.map_changes,
+        )
+
 
 @dataclass(slots=True)
 class Outcomes:

@@ -57,11 +57,25 @@ def load(
         Path | None, typer.Argument(help="Default: landing of [devices].", exists=True)
     ] = None,
     *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what waits, load nothing.")
+    ] = False,
     as_json: _Json = False,
 ) -> None:
-    """Load the files that wait in the landing folder, once; exit with 4 if some of it is left."""
-    from batch_assets.ops.devices import load_devices
+    """Load what waits in the landing folder and in the inbox, once.
 
+    Exits with 4 if some of it is left: a shard that another worker writes, a file that is broken.
+    """
+    from batch_assets.ops.devices import list_device_work, load_devices
+
+    if dry_run:
+        files, inbox_rows = list_device_work(folder)
+        if as_json:
+            sys.stdout.write(json.dumps({"files": files, "inbox_rows": inbox_rows}) + "\n")
+        else:
+            sys.stdout.write("".join(f"{path}\n" for path in files))
+            sys.stdout.write(f"{inbox_rows} records in the inbox\n")
+        return
     report = load_devices(folder)
     shown = {
         **asdict(report.ledger),

@@ -9,7 +9,7 @@ was sent, row for row, value for value, or the run is refused.
 import argparse
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,7 +19,9 @@ from pathlib import Path
 import psycopg
 
 from batch_assets.ingest.devices.load import DeviceOptions, load_device_files
-from benchmarks.device_records import Fleet, Truth, empty_device_tables
+from batch_assets.postgres import embedded
+from benchmarks.device_records import Fleet, empty_device_tables
+from benchmarks.devices_continuous import run_continuous
 from benchmarks.measure import Cost, Sample, measure, paired_ratios, peak_memory_mb
 from benchmarks.server import BenchmarkServer, describe_machine, describe_server, open_server
 from benchmarks.table import print_figures
@@ -32,9 +34,10 @@ class Scale:
     devices: int
     rounds: int
     files: int
+    continuous_seconds: int
 
 
-SCALES = {"small": Scale(5_000, 40, 4), "full": Scale(5_000, 200, 8)}
+SCALES = {"small": Scale(5_000, 40, 4, 20), "full": Scale(5_000, 200, 8, 60)}
 REPETITIONS = 5
 _WAYS = ("files", "one_shard", "insert_loop")
 
@@ -57,7 +60,6 @@ class DevicesBenchmark:
     root: Path
     scale: Scale
     costs: dict[str, list[Cost]] = field(default_factory=lambda: {way: [] for way in _WAYS})
-    worst: Truth = field(default_factory=lambda: Truth(0, 0, 0, 0))
 
     @property
     def fleet(self) -> Fleet:
@@ -81,7 +83,7 @@ class DevicesBenchmark:
                 if number:
                     self.costs[way].append(cost)
                 if way != "insert_loop":
-                    self._compare(way)
+                    self.fleet.compare(self.admin).require(way)
 
     def _work(self, way: str) -> Callable[[], None]:
         works: dict[str, Callable[[], None]] = {
@@ -124,11 +126,6 @@ class DevicesBenchmark:
     def _loop_records(self) -> int:
         return self.scale.devices * (self.scale.rounds // self.scale.files)
 
-    def _compare(self, way: str) -> None:
-        found = self.fleet.compare(self.admin)
-        found.require(way)
-        self.worst = found
-
     def figures(self) -> dict[str, object]:
         """Records per second, ratios paired by repetition, and processor time of a record."""
         records = dict.fromkeys(_WAYS, self.fleet.records)
@@ -156,6 +153,41 @@ class DevicesBenchmark:
         found["wal_bytes_per_record"] = wal.median
         found["wal_bytes_per_record_spread"] = wal.spread
         return found
+
+
+def _continuous(
+    server: BenchmarkServer, admin: psycopg.Connection, folder: Path, scale: Scale, is_ours: bool
+) -> dict[str, object]:
+    """Seconds until records are visible, and what became of all of them."""
+    empty_device_tables(admin)
+    state_dir = folder / "state"
+
+    def restart() -> None:
+        embedded.stop_server(state_dir)
+        embedded.ensure_server(state_dir)
+
+    seen = run_continuous(server, folder, scale.continuous_seconds, restart if is_ours else None)
+    return {
+        "continuous_records": seen.truth.expected,
+        "continuous_records_per_second": seen.accepted_per_second,
+        "continuous_p50_seconds": _percentile(seen.calm, 0.5),
+        "continuous_p95_seconds": _percentile(seen.calm, 0.95),
+        "continuous_p99_seconds": _percentile(seen.calm, 0.99),
+        "continuous_probes": len(seen.calm),
+        "continuous_p50_seconds_with_faults": _percentile(seen.all, 0.5),
+        "continuous_p95_seconds_with_faults": _percentile(seen.all, 0.95),
+        "continuous_longest_seconds_with_faults": seen.all[-1],
+        "continuous_kills": 1,
+        "continuous_restarts": int(is_ours),
+        "requests_sent_again": seen.sent_again,
+        "lost": seen.truth.lost,
+        "doubled": seen.truth.doubled,
+        "out_of_order": seen.truth.out_of_order,
+    }
+
+
+def _percentile(ascending: Sequence[float], share: float) -> float:
+    return ascending[min(len(ascending) - 1, int(share * len(ascending)))]
 
 
 def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -189,9 +221,7 @@ def run_command(arguments: argparse.Namespace) -> None:
             "records": benchmark.fleet.records,
             "devices": scale.devices,
             **benchmark.figures(),
-            "lost": benchmark.worst.lost,
-            "doubled": benchmark.worst.doubled,
-            "out_of_order": benchmark.worst.out_of_order,
+            **_continuous(server, admin, Path(folder), scale, arguments.database_url is None),
             "peak_memory_mb": peak_memory_mb(),
         }
     print_figures(figures)

@@ -43,7 +43,7 @@ class Api:
             wait_until(lambda: server.started or not thread.is_alive(), "the API to listen")
             [listening] = server.servers[0].sockets
             url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            with httpx.Client(base_url=url, trust_env=False) as client:
+            with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
                 yield client
         finally:
             server.should_exit = True

@@ -9,6 +9,7 @@ compared row for row by checksum, or the run is refused.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -80,6 +81,7 @@ class TablesBenchmark:
     admin: psycopg.Connection
     rows: int
     costs: dict[str, list[Cost]] = field(default_factory=lambda: {way: [] for way in _WAYS})
+    cpu_seconds: dict[str, list[float]] = field(default_factory=lambda: {way: [] for way in _WAYS})
 
     def prepare(self) -> None:
         """The source, filled and analysed, and one target for each way."""
@@ -92,13 +94,18 @@ class TablesBenchmark:
 
     def repeat(self, repetitions: int) -> None:
         """All ways in turn, after one round that nobody counts."""
+        postmaster = self.server.postmaster(self.admin)
         for number in range(repetitions + 1):
             ways = list(_WAYS[number % len(_WAYS) :] + _WAYS[: number % len(_WAYS)])
             for way in ways:
                 self.admin.execute(f"TRUNCATE bench.{way}")
-                cost = measure(self.admin, self._work(way))
+                children = _children_cpu_seconds()
+                cost = measure(self.admin, self._work(way), postmaster=postmaster)
+                children = _children_cpu_seconds() - children
                 if number:
                     self.costs[way].append(cost)
+                    ours = cost.client_cpu_seconds + cost.server_cpu_seconds
+                    self.cpu_seconds[way].append(ours + children)
             self._refuse_other_rows()
 
     def _work(self, way: str) -> Callable[[], None]:
@@ -178,11 +185,22 @@ class TablesBenchmark:
                 [cost.seconds for cost in self.costs[fast]],
             )
             found[name], found[f"{name}_spread"] = ratio.median, ratio.spread
+            if self.server.bin_dir is not None:
+                # Of both servers' processes and the clients': steadier than the clock where other
+                # work runs on the machine.
+                cpu = paired_ratios(self.cpu_seconds[slow], self.cpu_seconds[fast])
+                found[f"cpu_{name}"], found[f"cpu_{name}_spread"] = cpu.median, cpu.spread
         for way in _WAYS:
             sample = Sample.of([self.rows / cost.seconds for cost in self.costs[way]])
             found[f"{way}_rows_per_second"] = sample.median
             found[f"{way}_rows_per_second_spread"] = sample.spread
         return found
+
+
+def _children_cpu_seconds() -> float:
+    """Processor time of the psql processes that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def transfer_once(

@@ -25,7 +25,8 @@ def render_toml(proposal: InferredTemplate, name: str, table: str) -> str:
     else:
         lines.append("# no column or pair of columns is unique: rows are told apart by their place")
         lines.append('disposition = "append"')
-    lines.append('contract = "freeze"')
+    # The columns left out above are in the file all the same.
+    lines.append(f'contract = "{"discard" if proposal.notes else "freeze"}"')
     for column in proposal.columns:
         lines += ["", *_render_column(column, name, column.name in proposal.key)]
     return "\n".join([*lines, ""])

@@ -31,10 +31,19 @@ CHECKS = {
         "no_duplicate_keys",
         "volume_near_the_sessions_before",
     ],
+    "daily": ["rollups_equal_recomputation"],
     "daily_bars_hfq": ["factors_are_known"],
     "daily_bars_qfq": ["factors_are_known"],
     "instruments": ["universe_is_known"],
+    "latest": ["order_kept_per_device"],
+    "records": [
+        "error_rate_within_budget",
+        "every_file_is_done",
+        "ledger_balances",
+        "no_open_dead_letters",
+    ],
     "suspensions": ["every_day_is_read"],
+    "weekly": ["weeks_equal_their_days"],
 }
 
 
@@ -55,6 +64,10 @@ def test_shipped_definitions_load(shipped: dg.Definitions) -> None:
 
 def test_list_of_assets_jobs_and_schedules(shipped: dg.Definitions) -> None:
     assert sorted(key.to_user_string() for key in shipped.resolve_all_asset_keys()) == [
+        "devices/daily",
+        "devices/latest",
+        "devices/records",
+        "devices/weekly",
         "market/baostock/adjustment_factors",
         "market/baostock/daily_bars",
         "market/baostock/daily_bars_hfq",
@@ -65,6 +78,7 @@ def test_list_of_assets_jobs_and_schedules(shipped: dg.Definitions) -> None:
     ]
     assert sorted(job.name for job in shipped.resolve_all_job_defs()) == [
         "__ASSET_JOB",
+        "device_load",
         "market_adjusted_baostock",
         "market_freshness_baostock",
         "market_freshness_examples",
@@ -74,6 +88,7 @@ def test_list_of_assets_jobs_and_schedules(shipped: dg.Definitions) -> None:
         "market_sync_examples",
     ]
     assert sorted(schedule.name for schedule in shipped.schedules or ()) == [
+        "device_load_schedule",
         "market_freshness_baostock_schedule",
         "market_freshness_examples_schedule",
         "market_reference_baostock_schedule",

@@ -33,12 +33,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     remove_server(folder / ".batch_assets")
 
 
-def job_execute(project: Path, tags: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+def job_execute(
+    project: Path, tags: dict[str, str], job: str = "market_sync"
+) -> "subprocess.CompletedProcess[str]":
     """Run the documented command; only where this checkout lies is set, for want of an install."""
     return subprocess.run(
         [
             *(sys.executable, "-m", "dagster", "job", "execute", "-m", "batch_assets.definitions"),
-            *("-j", "market_sync", "--tags", json.dumps(tags)),
+            *("-j", job, "--tags", json.dumps(tags)),
         ],
         cwd=project,
         env={"PYTHONPATH": str(PROJECT)},
@@ -121,3 +123,18 @@ def test_failed_gating_check_is_a_failure(project: Path) -> None:
         conn.execute("DROP FUNCTION public.steal() CASCADE")
     assert done.returncode == 1
     assert "2024-09-27 has 0 rows instead of 400" in done.stderr
+
+
+def test_devices_are_loaded_from_the_configuration_alone(project: Path) -> None:
+    first = job_execute(project, {}, "device_load")
+    second = job_execute(project, {}, "device_load")
+
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr[-4000:]
+    with psycopg.connect(database_url(load_settings({}, working_dir=project))) as conn:
+        counts = conn.execute(
+            "SELECT (SELECT count(*) FROM devices.records), (SELECT count(*) FROM devices.latest), "
+            "(SELECT count(*) FROM devices.daily WHERE 'steps' = ANY (differing)), "
+            "(SELECT count(*) FROM devices.weekly), "
+            "(SELECT sum(rows_rejected) FROM ops.loads WHERE target = 'devices.records')"
+        ).fetchone()
+    assert counts == (576, 12, 12, 12, 2)

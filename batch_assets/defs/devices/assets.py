@@ -26,8 +26,8 @@ from batch_assets.defs.devices.asset_keys import (
 from batch_assets.defs.devices.checks import build_check_specs
 from batch_assets.settings import Settings
 
-# Days of a backfill in one run. All of them are one load, and cost no more than one.
-_DAYS_PER_RUN = 365
+# Days of a backfill in one run; all of them are one load.
+_DAYS_PER_RUN = 30
 
 _DESCRIPTIONS = (
     (

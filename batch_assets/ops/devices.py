@@ -18,7 +18,7 @@ from batch_assets.ingest.devices.drain import drain_inbox
 from batch_assets.ingest.devices.effects import read_device_effects
 from batch_assets.ingest.devices.files import list_waiting, scan_device_folder
 from batch_assets.ingest.devices.load import load_device_files
-from batch_assets.ingest.devices.relay import relay_as_configured, relaying
+from batch_assets.ingest.devices.relay import relay_after_load, relaying
 from batch_assets.ingest.devices.report import DeviceReport
 from batch_assets.ingest.devices.shard_loop import ContinuousOptions
 from batch_assets.ingest.devices.shards import change_shard_count, read_shard_map
@@ -133,7 +133,7 @@ def load_devices(folder: Path | None = None) -> DeviceReport:
     if root is not None:
         report += load_device_files(connector, root, options)
     report += drain_inbox(connector, options)
-    relay_as_configured(connector, settings)
+    relay_after_load(connector, settings)
     return report
 
 

@@ -1,6 +1,11 @@
 -- An alert for each run of records that broke a rule long enough; one whose run has ended within
 -- this part is resolved at once.
-WITH firing AS (
+WITH ends AS (
+    SELECT device_sn, rule, island, min(measured_at) AS measured_at
+    FROM pg_temp.device_alert_points
+    WHERE island > 0
+    GROUP BY device_sn, rule, island
+), firing AS (
     SELECT DISTINCT ON (device_sn, rule, island) *
     FROM pg_temp.device_alert_points
     WHERE is_firing
@@ -19,11 +24,8 @@ WITH firing AS (
     JOIN jsonb_to_recordset(%(rules)s) AS r (
         rule text, metric text, severity text, allowed text, groups text[])
         ON r.rule = f.rule AND d.device_group = ANY (r.groups)
-    LEFT JOIN LATERAL (
-        SELECT min(p.measured_at)
-        FROM pg_temp.device_alert_points AS p
-        WHERE p.device_sn = f.device_sn AND p.rule = f.rule AND p.island = f.island + 1
-    ) AS ended (measured_at) ON true
+    LEFT JOIN ends AS ended
+        ON ended.device_sn = f.device_sn AND ended.rule = f.rule AND ended.island = f.island + 1
     ORDER BY f.device_sn, f.measured_at, f.rule
     RETURNING *
 )

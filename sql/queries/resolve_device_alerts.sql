@@ -2,15 +2,14 @@
 -- its device.
 WITH ended AS (
     SELECT a.alert_id, p.measured_at, 'normal' AS resolution
-    FROM devices.alerts AS a
-    JOIN LATERAL (
-        SELECT p.measured_at
-        FROM pg_temp.device_alert_points AS p
-        WHERE p.device_sn = a.device_sn AND p.rule = a.rule AND p.metric = a.metric AND p.island = 1
-        ORDER BY p.measured_at
-        LIMIT 1
-    ) AS p ON true
-    WHERE a.device_sn = ANY (%(devices)s) AND a.resolved_at IS NULL
+    FROM (
+        SELECT device_sn, rule, metric, min(measured_at) AS measured_at
+        FROM pg_temp.device_alert_points
+        WHERE island = 1
+        GROUP BY device_sn, rule, metric
+    ) AS p
+    JOIN devices.alerts AS a USING (device_sn, rule, metric)
+    WHERE a.resolved_at IS NULL
     UNION ALL
     SELECT a.alert_id, now(), 'not_watched'
     FROM unnest(%(devices)s::text[], %(device_groups)s::text[]) AS d (device_sn, device_group)

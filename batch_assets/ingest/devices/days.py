@@ -15,7 +15,7 @@ import psycopg
 from batch_assets.ingest.devices.drain import drain_inbox
 from batch_assets.ingest.devices.effects import read_device_effects
 from batch_assets.ingest.devices.load import DeviceOptions, load_device_files
-from batch_assets.ingest.devices.relay import relay_as_configured
+from batch_assets.ingest.devices.relay import relay_after_load
 from batch_assets.ingest.devices.report import DeviceReport
 from batch_assets.loading.leases import Connector
 from batch_assets.loading.streams import StreamOptions
@@ -126,7 +126,7 @@ def load_day(
     if root is not None:
         report = load_device_files(connect, root, options, until=until)
     inbox = drain_inbox(connect, options) if has_inbox else None
-    relay_as_configured(connect, settings)
+    relay_after_load(connect, settings)
     with closing(connect()) as conn:
         days = conn.execute(read_query("read_arrival_days"), {"since": since, "until": until})
         load_ids = _load_ids(conn, run_id)

@@ -14,7 +14,13 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from batch_assets.errors import BatchAssetsError, DestinationUnavailable, ShardMapChanged
+from batch_assets.errors import (
+    BatchAssetsError,
+    DestinationUnavailable,
+    InfrastructureError,
+    LeaseLost,
+    ShardMapChanged,
+)
 from batch_assets.execution.failpoints import reach
 from batch_assets.ingest.devices.shards import StoredMap, read_shard_map, require_map_version
 from batch_assets.ingest.devices.sinks import Sink, open_sinks
@@ -144,10 +150,22 @@ def relay_as_configured(connect: Connector, settings: Settings) -> RelayReport:
     """
     options = RelayOptions(shards=read_device_settings(settings).shards)
     with open_sinks(settings) as sinks:
-        report = relay_outbox(connect, sinks, options)
-    for reason in report.unavailable.values():
+        return relay_outbox(connect, sinks, options)
+
+
+def relay_after_load(connect: Connector, settings: Settings) -> None:
+    """Send what a load has put into the outbox; what cannot be sent now waits, and is logged.
+
+    Raises:
+        ConfigurationError: A URL cannot be used, or its client is not installed.
+    """
+    try:
+        reasons = list(relay_as_configured(connect, settings).unavailable.values())
+    except (InfrastructureError, LeaseLost) as error:
+        # The load itself has its end already.
+        reasons = [str(error)]
+    for reason in reasons:
         logger.warning("%s", reason)
-    return report
 
 
 @contextmanager

@@ -4,7 +4,6 @@ Decoded by pyarrow's reader, which is as fast as the server writes the text; bin
 reader that does not loop over rows.
 """
 
-import io
 from collections.abc import Iterable, Iterator, Sequence
 
 import psycopg
@@ -57,6 +56,9 @@ def read_arrow(
 ) -> Iterator[pa.RecordBatch]:
     """Decode a CSV stream.
 
+    Args:
+        buffers: Of whole rows, as libpq hands them out.
+
     Yields:
         Batches with one field for each column; none is empty.
 
@@ -65,34 +67,42 @@ def read_arrow(
     """
     from pyarrow import csv
 
-    names = [column.name for column in columns]
     types = {column.name: arrow_type_of(column) for column in columns}
     texts = {name: pa.string() if pa.types.is_binary(t) else t for name, t in types.items()}
-    source = io.BufferedReader(_Buffers(iter(buffers)), BLOCK_BYTES)
-    try:
-        reader = csv.open_csv(
-            source,
-            read_options=csv.ReadOptions(column_names=names, block_size=BLOCK_BYTES),
-            parse_options=csv.ParseOptions(newlines_in_values=True),
-            convert_options=csv.ConvertOptions(
-                column_types=texts,
-                null_values=[""],
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=False,
-                true_values=["t"],
-                false_values=["f"],
-            ),
-        )
-        for batch in reader:
-            if batch.num_rows:
-                yield _with_bytes(batch, types)
-    except pa.ArrowInvalid as error:
-        if "Empty CSV file" in str(error):
-            return
-        raise UnreadableSource(
-            f"the source sent a value that Arrow cannot hold: {error}; expected values within "
-            "Arrow's types; cast the column to text in the transfer, or leave such rows out"
-        ) from error
+    convert = csv.ConvertOptions(
+        column_types=texts,
+        null_values=[""],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+        true_values=["t"],
+        false_values=["f"],
+    )
+    # An empty line is a row of one column that is NULL.
+    parse = csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)
+    for block in _blocks(buffers):
+        # One block: a row of any size fits, and nothing is read ahead but what the source sends.
+        read = csv.ReadOptions(column_names=list(types), block_size=len(block) + 1)
+        try:
+            table = csv.read_csv(pa.BufferReader(block), read, parse, convert)
+        except pa.ArrowInvalid as error:
+            raise UnreadableSource(
+                f"the source sent a value that Arrow cannot hold: {error}; expected values within "
+                "Arrow's types; cast the column to text in the transfer, or leave such rows out"
+            ) from error
+        for batch in table.to_batches():
+            yield _with_bytes(batch, types)
+
+
+def _blocks(buffers: Iterable[bytes | bytearray]) -> Iterator[bytes]:
+    """Whole buffers joined, so that enough rows are decoded together."""
+    joined = bytearray()
+    for buffer in buffers:
+        joined += buffer
+        if len(joined) >= BLOCK_BYTES:
+            yield bytes(joined)
+            joined.clear()
+    if joined:
+        yield bytes(joined)
 
 
 def _with_bytes(batch: pa.RecordBatch, types: dict[str, pa.DataType]) -> pa.RecordBatch:
@@ -105,24 +115,3 @@ def _with_bytes(batch: pa.RecordBatch, types: dict[str, pa.DataType]) -> pa.Reco
             ]
             batch = batch.set_column(place, name, pa.array(values, kind))
     return batch
-
-
-class _Buffers(io.RawIOBase):
-    """Buffers as a file."""
-
-    def __init__(self, buffers: Iterator[bytes | bytearray]) -> None:
-        self._buffers = buffers
-        self._left = memoryview(b"")
-
-    def readable(self) -> bool:
-        """It is, and nothing else."""
-        return True
-
-    def readinto(self, target: "bytearray | memoryview") -> int:  # type: ignore[override]  # reason: every Buffer is one of these here
-        """Fill part of `target`."""
-        if not len(self._left):
-            self._left = memoryview(next(self._buffers, b""))
-        count = min(len(target), len(self._left))
-        target[:count] = self._left[:count]
-        self._left = self._left[count:]
-        return count

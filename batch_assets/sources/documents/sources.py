@@ -90,7 +90,7 @@ class DocumentSource(BaseModel):
     deleted: DeletedPolicy = DeletedPolicy.MARK
     settle_seconds: float = Field(default=5.0, ge=0, le=86_400)
     files_per_scan: int = Field(default=200_000, ge=1)
-    seconds_per_scan: float = Field(default=4.0, gt=0)
+    seconds_per_scan: float = Field(default=3.0, gt=0)
     chunk_characters: int = Field(default=1_200, ge=100, le=8_000)
     overlap_characters: int = Field(default=150, ge=0)
     parse_timeout_seconds: float = Field(default=60.0, gt=0)

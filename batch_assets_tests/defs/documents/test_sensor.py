@@ -1,4 +1,5 @@
 import os
+import time
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -244,3 +245,30 @@ def test_no_source_means_no_definitions_and_no_imports(landing: Landing) -> None
 
     assert list(definitions.resolve_all_asset_keys()) == []
     assert [sensor.name for sensor in definitions.sensors or ()] == ["repair_dead_runs"]
+
+
+@pytest.mark.long
+def test_ticks_over_a_hundred_thousand_waiting_files_are_short(landing: Landing) -> None:
+    for day in range(1, 11):
+        folder = landing.folder / "inbox" / f"2024-09-{day:02d}"
+        folder.mkdir(parents=True)
+        for number in range(10_000):
+            path = folder / f"{number:05d}.txt"
+            path.touch()
+            os.utime(path, (1_700_000_000, 1_700_000_000))
+    cpu_seconds: list[float] = []
+    cursor: str | None = None
+    # A tick that runs out of time is continued by the next one.
+    while not cpu_seconds or cursor:
+        begun = time.process_time()
+        result = landing.tick(cursor)
+        cpu_seconds.append(time.process_time() - begun)
+        cursor = result.cursor
+        assert len(cpu_seconds) < 60
+
+    assert landing.rows("SELECT count(*) FROM documents.files WHERE state = 'waiting'") == [
+        (100_000,)
+    ]
+    assert len(keys_of(result)) == 10
+    # Of this process: by the clock the other users of the machine would be measured.
+    assert max(cpu_seconds) < 5, cpu_seconds

@@ -20,6 +20,7 @@ from batch_assets.ingest.market.run import MarketAccess, sync_plan
 from batch_assets.ingest.market.vendor_lease import sole_use_of
 from batch_assets.ingest.market.vendor_limits import throttle_of
 from batch_assets.loading.report import LoadState
+from batch_assets.runs.backfill_gate import BackfillGate, open_gate
 from batch_assets.settings import Settings
 from batch_assets.sources.market.feed import Feed
 from batch_assets.sources.market.part_checks import SUBSET
@@ -96,6 +97,7 @@ def build_daily_bars(
             )
             _show_plan(context, plan)
             run_id = context.run.run_id
+            gate = open_gate(postgres.connect, run_id, feed.name, context.run.tags)
             lease_seconds = settings.loading.lease_seconds
             reports = sync_plan(
                 postgres.connect,
@@ -109,6 +111,7 @@ def build_daily_bars(
                 ),
                 now=now,
                 options=options_of(feed, settings.loading, run_id=run_id, force=config.force),
+                may_begin=gate.may_begin,
             )
             seen = [_log_day(context, asset_key, report) for report in reports]
             yield from evaluate_run(
@@ -120,6 +123,7 @@ def build_daily_bars(
                 cache_dir=cache_dir,
             )
         _fail_if_any(seen)
+        _stop_if_held(context, gate, seen)
 
     return daily_bars
 
@@ -198,6 +202,22 @@ def _fail_if_any(reports: list[DayReport]) -> None:
         # The days that failed would fail again at once; relaunch them when the cause is mended.
         allow_retries=False,
     )
+
+
+def _stop_if_held(
+    context: dg.AssetExecutionContext, gate: BackfillGate, reports: list[DayReport]
+) -> None:
+    """End the run as canceled where a pause kept days of it from being begun."""
+    if not gate.is_closed:
+        return
+    rest = len(set(context.partition_keys) - {report.key for report in reports})
+    context.log.warning(
+        "paused or canceled: %s of %s days were not begun; `batch-assets resume` goes on with them",
+        rest,
+        len(context.partition_keys),
+    )
+    if rest:
+        raise dg.DagsterExecutionInterruptedError
 
 
 def _failure_line(report: DayReport) -> str:

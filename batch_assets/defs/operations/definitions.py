@@ -2,9 +2,9 @@
 
 import dagster as dg
 
-from batch_assets.defs.operations.sensors import repair_dead_runs
+from batch_assets.defs.operations.sensors import drive_backfills_sensor, repair_dead_runs
 
 
 def build_operations_definitions() -> dg.Definitions:
-    """The sensors that keep runs, leases and pool slots from staying stuck."""
-    return dg.Definitions(sensors=[repair_dead_runs])
+    """The sensors that carry out backfills and keep runs, leases and slots from staying stuck."""
+    return dg.Definitions(sensors=[repair_dead_runs, drive_backfills_sensor])

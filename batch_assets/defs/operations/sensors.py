@@ -1,10 +1,11 @@
-"""The sensor that ends dead runs while a daemon is alive."""
+"""Sensors that keep runs going while a daemon is alive: repair of dead ones, and backfills."""
 
 from datetime import UTC, datetime
 
 import dagster as dg
 
 from batch_assets.defs.common.resources import PostgresCopyResource
+from batch_assets.runs.backfill_driver import drive_backfills
 from batch_assets.runs.repair import repair_runs
 
 # A crash is healed within 60 s: this, the daemon's own 5 s, and the 30 s a lease or a launch may
@@ -32,3 +33,29 @@ def repair_dead_runs(
         f"{item.action} {item.run_id or 'a lease'} ({item.seen})" for item in repaired
     )
     return dg.SkipReason(f"Repaired {len(repaired)}: {names}")
+
+
+# What people ask for waits no longer than this before Dagster knows of it.
+_DRIVE_INTERVAL_SECONDS = 5
+
+
+@dg.sensor(
+    name="drive_backfills",
+    minimum_interval_seconds=_DRIVE_INTERVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Hands backfills of `batch-assets backfill` to Dagster, and carries out pause, "
+    "resume, cancel and priority. Switched off, nothing of that happens.",
+)
+def drive_backfills_sensor(
+    context: dg.SensorEvaluationContext, postgres: PostgresCopyResource
+) -> dg.SkipReason:
+    """Look once at what is wanted; the reason says what was done."""
+    repository = context.repository_def
+    if repository is None:
+        return dg.SkipReason("There are no definitions to launch.")
+    done = drive_backfills(
+        context.instance, repository.asset_graph, postgres.connect, now=datetime.now(UTC)
+    )
+    if not done:
+        return dg.SkipReason("No backfill needs anything.")
+    return dg.SkipReason("; ".join(f"backfill {item.backfill_id}: {item.message}" for item in done))

@@ -3,8 +3,9 @@
 plan -> record -> for each group: source, sync_days -> record what it took
 """
 
+import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -54,6 +55,7 @@ def sync_plan(
     *,
     now: datetime,
     options: LoadOptions,
+    may_begin: Callable[[], bool] = lambda: True,
 ) -> Iterator[DayReport]:
     """Carry out a plan; every day is reported as soon as it is committed.
 
@@ -64,6 +66,8 @@ def sync_plan(
         access: Cache, tokens and limits.
         now: The present, aware.
         options: How days are loaded.
+        may_begin: Asked before each day that is fetched; the plan ends where it says no. Where a
+            vendor is asked by symbol, the answers hold all days, and are asked for before.
 
     Yields:
         One report for each day of the plan, and at most one for each group for rows without a
@@ -72,7 +76,7 @@ def sync_plan(
     Raises:
         DatabaseUnavailable: The database failed; days reported before are committed.
     """
-    run = _Run(connect, feed, plan, access, now, options)
+    run = _Run(connect, feed, plan, access, now, options, may_begin)
     plan_id = begin_plan(connect, feed, plan, options.run_id)
     started = time.perf_counter()
     loads: dict[str, tuple[int, str]] = {}
@@ -93,6 +97,7 @@ class _Run:
     access: MarketAccess
     now: datetime
     options: LoadOptions
+    may_begin: Callable[[], bool]
     meter: CallMeter = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,7 +106,8 @@ class _Run:
     def reports(self) -> Iterator[DayReport]:
         yield from self._pass_over()
         for group in self.plan.groups:
-            yield from self._fetch(group)
+            if self.may_begin():
+                yield from self._fetch(group)
 
     def _pass_over(self) -> Iterator[DayReport]:
         """Days that are there: a line in the ledger, and no question."""
@@ -132,7 +138,7 @@ class _Run:
             self.connect,
             self.feed,
             self._open(group),
-            group.days,
+            itertools.takewhile(lambda _: self.may_begin(), group.days),
             now=self.now,
             options=replace(self.options, is_part=group.is_part),
             part=part,

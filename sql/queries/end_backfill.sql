@@ -1,0 +1,20 @@
+-- The end of a backfill, by what became of its partitions.
+WITH counted AS (
+    SELECT count(*) FILTER (WHERE state IN ('success', 'skipped')) AS good,
+           count(*) FILTER (WHERE state = 'partial') AS partial,
+           count(*) FILTER (WHERE state NOT IN ('success', 'skipped', 'partial')) AS bad
+    FROM ops.backfill_outcomes
+    WHERE backfill_id = %(backfill_id)s
+)
+UPDATE ops.backfills AS b
+SET state = CASE
+        WHEN counted.bad > 0 AND %(is_canceled)s THEN 'canceled'
+        WHEN counted.bad = 0 AND counted.partial = 0 THEN 'success'
+        WHEN counted.good = 0 AND counted.partial = 0 THEN 'failed'
+        ELSE 'partial'
+    END,
+    problem = %(problem)s,
+    ended_at = clock_timestamp()
+FROM counted
+WHERE b.backfill_id = %(backfill_id)s AND b.ended_at IS NULL
+RETURNING b.state

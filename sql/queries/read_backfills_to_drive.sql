@@ -1,0 +1,16 @@
+-- Backfills that have not ended, oldest first, each with its newest segment.
+SELECT b.backfill_id, b.asset_key, b.feed, b.wanted, b.state, b.priority, b.is_forced,
+       coalesce(b.symbols, '{}') AS symbols, b.first_key, b.last_key, b.retry_of,
+       EXISTS (SELECT FROM ops.paused_feeds AS f WHERE f.feed = b.feed) AS is_feed_paused,
+       s.dagster_backfill_id, s.held_at IS NOT NULL AS is_held,
+       s.end_status
+FROM ops.backfills AS b
+LEFT JOIN LATERAL (
+    SELECT *
+    FROM ops.backfill_segments AS s
+    WHERE s.backfill_id = b.backfill_id
+    ORDER BY s.launched_at DESC
+    LIMIT 1
+) AS s ON true
+WHERE b.ended_at IS NULL
+ORDER BY b.backfill_id

@@ -145,6 +145,12 @@ class Settings(BaseModel):
             )
         return value
 
+    @property
+    def locale(self) -> str:
+        """The locale of messages as POSIX orders its variables; empty where none is set."""
+        names = ("LC_ALL", "LC_MESSAGES", "LANG")
+        return next((self._environ[name] for name in names if self._environ.get(name)), "")
+
     def secret(self, name: str) -> SecretStr | None:
         """A token that the environment holds; None if the variable is unset or empty.
 

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from batch_assets.errors import MigrationError
 from batch_assets.ops.dagster_home import write_instance_file
 from batch_assets.postgres.connect import connect, database_url, translating_errors
 from batch_assets.postgres.migrate import MigrationStatus, apply_pending, read_status
-from batch_assets.settings import load_settings
+from batch_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from batch_assets.runs.repair import Repaired
@@ -80,6 +80,14 @@ def changing() -> "Iterator[tuple[psycopg.Connection, str]]":
         yield conn, actor
 
 
+@contextmanager
+def asking() -> "Iterator[psycopg.Connection]":
+    """A connection for a command that only looks; nothing is committed."""
+    url = ready_database_url()
+    with translating_errors(), closing(connect(url, application_name="batch-assets")) as conn:
+        yield conn
+
+
 def repair_runs(*, dry_run: bool = False) -> "list[Repaired]":
     """End runs whose process is gone and free what they held; see runs/repair.py."""
     from batch_assets.runs.repair import repair_home
@@ -121,3 +129,17 @@ def connection_limit(conn: psycopg.Connection) -> int:
         " - current_setting('superuser_reserved_connections')::int"
     ).fetchone()
     return int(row[0]) if row else 0
+
+
+def daemon_silence_seconds(settings: Settings) -> float | None:
+    """Seconds since Dagster's daemon last said it lives; None if there was never one."""
+    url = database_url(settings)
+    with translating_errors(), connect(url, application_name="batch-assets") as conn:
+        row = conn.execute("SELECT to_regclass('dagster.daemon_heartbeats') IS NOT NULL").fetchone()
+        if row is None or not row[0]:
+            return None
+        row = conn.execute(
+            "SELECT extract(epoch FROM (clock_timestamp() AT TIME ZONE 'UTC')"
+            " - max(timestamp))::float8 FROM dagster.daemon_heartbeats"
+        ).fetchone()
+    return None if row is None or row[0] is None else float(row[0])

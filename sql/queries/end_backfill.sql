@@ -1,6 +1,8 @@
 -- The end of a backfill, by what became of its partitions.
 WITH counted AS (
-    SELECT count(*) FILTER (WHERE state IN ('success', 'skipped')) AS good,
+    -- A day without a session is neither good nor bad; one that was there already is good.
+    SELECT count(*) FILTER (WHERE state = 'success'
+                                  OR state = 'skipped' AND reason = 'already_present') AS good,
            count(*) FILTER (WHERE state = 'partial') AS partial,
            count(*) FILTER (WHERE state NOT IN ('success', 'skipped', 'partial')) AS bad
     FROM ops.backfill_outcomes

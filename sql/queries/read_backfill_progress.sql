@@ -18,8 +18,10 @@ SELECT count(*) FILTER (WHERE state = 'success') AS success,
        count(*) FILTER (WHERE state = 'unconfirmed_empty') AS unconfirmed_empty,
        count(*) FILTER (WHERE state = 'running') AS running,
        count(*) FILTER (WHERE state = 'waiting') AS waiting,
-       (SELECT o.partition_key FROM outcomes AS o WHERE o.state = 'running'
-        ORDER BY o.started_at DESC, o.partition_key DESC LIMIT 1) AS current_key,
+       -- What is recognised and published within one look never shows as running.
+       (SELECT o.partition_key FROM outcomes AS o WHERE o.load_id IS NOT NULL
+        ORDER BY (o.state = 'running') DESC, o.started_at DESC, o.partition_key DESC
+        LIMIT 1) AS current_key,
        coalesce(sum(rows_read), 0)::bigint AS rows_read,
        coalesce(sum(rows_inserted), 0)::bigint AS rows_inserted,
        coalesce(sum(rows_updated), 0)::bigint AS rows_updated,

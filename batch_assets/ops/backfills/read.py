@@ -145,14 +145,18 @@ def read_errors(
 
 
 def read_audit(
-    conn: psycopg.Connection, *, action: str = "", subject: str | None = None, limit: int = 50
+    conn: psycopg.Connection,
+    *,
+    action: str = "",
+    subject: str | None = None,
+    limit: int | None = 50,
 ) -> list[AuditEntry]:
     """Changes that somebody made, newest first.
 
     Args:
         action: Beginning of it: `backfill.` for all about backfills.
         subject: To what; None for all.
-        limit: The most to return.
+        limit: The most to return; None for all.
     """
     with conn.cursor(row_factory=class_row(AuditEntry)) as cursor:
         return cursor.execute(
@@ -161,3 +165,21 @@ def read_audit(
             " ORDER BY audit_id DESC LIMIT %s",
             (action, subject, subject, limit),
         ).fetchall()
+
+
+def read_keys(conn: psycopg.Connection, backfill_id: int) -> list[str]:
+    """The partitions of a backfill, oldest first."""
+    rows = conn.execute(
+        "SELECT partition_key FROM ops.backfill_partitions WHERE backfill_id = %s"
+        " ORDER BY position",
+        (backfill_id,),
+    ).fetchall()
+    return [str(row[0]) for row in rows]
+
+
+def list_paused_feeds(conn: psycopg.Connection) -> list[tuple[str, str, datetime]]:
+    """Feeds that are paused: name, by whom and since when."""
+    rows = conn.execute(
+        "SELECT feed, paused_by, paused_at FROM ops.paused_feeds ORDER BY feed"
+    ).fetchall()
+    return [(str(row[0]), str(row[1]), row[2]) for row in rows]

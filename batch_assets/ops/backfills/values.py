@@ -101,7 +101,7 @@ class Progress:
         unconfirmed_empty: The source has no rows, and nothing says that this is right.
         running: Being loaded now.
         waiting: Not begun.
-        current_key: The partition that was begun last; None if none is running.
+        current_key: The partition that was begun last; None before the first.
         rows_read: Of ended partitions; the other counts likewise.
         rows_per_second: Rows read, over the last five minutes in which partitions ended.
         symbols_per_second: Rows stored or found unchanged, likewise: a row is a symbol of a day.

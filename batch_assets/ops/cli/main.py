@@ -15,12 +15,15 @@ import typer
 from batch_assets import __version__
 from batch_assets.errors import BatchAssetsError
 from batch_assets.ops.cli import (
+    backfill,
+    backfills,
     db,
     dead_letters,
     demo,
     devices,
     doctor,
     documents,
+    locks,
     plan,
     runs,
     serve,
@@ -47,6 +50,17 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(spreadsheets.app, name="spreadsheets")
 app.add_typer(tables.app, name="tables")
 app.add_typer(tokens.app, name="tokens")
+app.command("backfill")(backfill.backfill)
+app.command("status")(backfills.status)
+app.command("errors")(backfills.errors)
+app.command("retry")(backfills.retry)
+app.command("pause")(backfills.pause)
+app.command("resume")(backfills.resume)
+app.command("cancel")(backfills.cancel)
+app.command("priority")(backfills.priority)
+app.command("history")(backfills.history)
+app.command("locks")(locks.locks)
+app.command("verify")(locks.verify)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.command("serve")(serve.serve)

@@ -4,7 +4,8 @@ import json
 import sys
 from datetime import datetime
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -43,9 +44,13 @@ def market(
     check: Annotated[
         bool, typer.Option("--check", help="Exit with 1 if there is anything to fetch.")
     ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the plan for `backfill --plan`.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Days of a feed with the reason to fetch them, calls, rows and seconds."""
+    from batch_assets.ops.backfills.plan_file import plan_document
     from batch_assets.ops.market import plan_market
 
     plan = plan_market(
@@ -55,45 +60,16 @@ def market(
         symbols=tuple(symbols or ()),
         is_forced=force,
     )
+    text = json.dumps(plan_document(plan), indent=2, ensure_ascii=False) + "\n"
+    if out is not None:
+        out.write_text(text, encoding="utf-8")
+        sys.stderr.write(f"next: batch-assets backfill --plan {out}\n")
     if as_json:
-        sys.stdout.write(json.dumps(as_document(plan), indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(text)
     else:
         _print(plan)
     if check and plan.needed_days:
         raise typer.Exit(1)
-
-
-def as_document(plan: "Plan") -> dict[str, Any]:
-    """The plan as JSON: days one by one, seconds rounded, null for what is not known."""
-    return {
-        "version": 1,
-        "feed": plan.feed,
-        "days_asked": len(plan.days),
-        "days_needed": plan.needed_days,
-        "reasons": plan.reasons,
-        "calls": plan.calls,
-        "rows": plan.rows,
-        "seconds_p50": _rounded(plan.seconds),
-        "seconds_p90": _rounded(plan.seconds_p90),
-        "tokens_left": _rounded(plan.tokens_left),
-        "groups": [
-            {
-                "route": group.route,
-                "days_needed": group.needed_days,
-                "calls": group.calls,
-                "symbols": None if group.symbols is None else list(group.symbols),
-            }
-            for group in plan.groups
-        ],
-        "days": [
-            {"day": day.day.isoformat(), "why": day.why, "is_needed": day.is_needed}
-            for day in plan.days
-        ],
-    }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)
 
 
 def _print(plan: "Plan") -> None:

@@ -1,0 +1,71 @@
+"""Is anything stuck or wrong? Looks at runs, leases, backfills and published days."""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from batch_assets.ops.backfills.read import list_backfills
+from batch_assets.ops.service import asking, repair_runs
+from batch_assets.postgres.sql_files import read_query
+from batch_assets.runs.backfill_states import BackfillState
+
+# A daemon hands a backfill to Dagster within seconds; this one has no daemon, or one in trouble.
+_WAITING = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Attributes:
+        kind: run, backfill or day.
+        message: What was seen, and what to do.
+        is_repaired: It was put right.
+    """
+
+    kind: str
+    message: str
+    is_repaired: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"version": 1, "event": "finding", **asdict(self)}
+
+
+def verify_all(*, repair: bool = False) -> list[Finding]:
+    """Everything that is stuck or wrong; with `repair`, dead runs are ended first."""
+    findings = [
+        Finding("run", f"{item.run_id or 'a process without a run'}: {item.message}", repair)
+        for item in repair_runs(dry_run=not repair)
+    ]
+    with asking() as conn:
+        return [*findings, *find_waiting(conn, datetime.now(UTC)), *find_changed_days(conn)]
+
+
+def find_waiting(conn: psycopg.Connection, now: datetime) -> list[Finding]:
+    """Backfills that nobody began."""
+    return [
+        Finding(
+            "backfill",
+            f"backfill {item.backfill_id} waits since {item.requested_at:%Y-%m-%d %H:%M%z}, "
+            "expected the daemon's sensor drive_backfills to begin it within seconds; start "
+            "`batch-assets up`, or switch the sensor on",
+        )
+        for item in list_backfills(conn, is_unfinished=True, limit=1000)
+        if item.state is BackfillState.REQUESTED and now - item.requested_at > _WAITING
+    ]
+
+
+def find_changed_days(conn: psycopg.Connection) -> list[Finding]:
+    """Days of daily bars with other rows than were published; reads the whole index."""
+    rows = conn.execute(read_query("find_changed_market_days")).fetchall()
+    return [
+        Finding(
+            "day",
+            f"{window_key} of {scope} has {found} rows, expected the {published} that were "
+            f"published; somebody changed the table: load the day again with --force",
+        )
+        for scope, window_key, published, found in rows
+    ]

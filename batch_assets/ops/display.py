@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from batch_assets.errors import ConfigurationError
 from batch_assets.settings import Settings, describe_validation
-from batch_assets.sources.market.feed import build_feeds
 
 
 class Language(StrEnum):
@@ -71,6 +70,9 @@ def zone_of(settings: Settings, feed: str | None = None) -> ZoneInfo:
     """`[display] time_zone`, else the feed's own, else UTC."""
     name = read_display(settings).time_zone
     if name is None and feed is not None:
+        # Brings pyarrow along, which a list of commands can do without.
+        from batch_assets.sources.market.feed import build_feeds
+
         known = build_feeds(settings.section("market"), settings.config_dir).get(feed)
         name = known.zone_name if known is not None else None
     return ZoneInfo(name or "UTC")

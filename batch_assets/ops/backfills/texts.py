@@ -89,13 +89,14 @@ def counts_text(progress: Progress, language: Language) -> str:
 def details(progress: Progress, language: Language, zone: ZoneInfo) -> Iterator[str]:
     """Speed, rejected rows and the expected end, as far as they are known."""
     texts = _TEXTS[language]
-    if progress.rows_per_second is not None:
+    if progress.rows_per_second:
         yield texts["rates"].format(
             rows=progress.rows_per_second, symbols=progress.symbols_per_second or 0
         )
     if progress.rows_rejected:
         yield texts["rejected"].format(rejected=progress.rows_rejected)
-    if progress.eta is not None and not progress.backfill.state.is_final:
+    # What is paused ends when somebody resumes it.
+    if progress.eta is not None and progress.backfill.phase == "running":
         yield texts["eta"].format(
             p50=_clock(progress.eta.p50_at, zone), p90=_clock(progress.eta.p90_at, zone)
         )

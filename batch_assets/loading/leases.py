@@ -122,6 +122,8 @@ class Heartbeat:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
+    # Said once: a database that is away for an hour would fill the log.
+    _is_failing: bool = False
 
     def __enter__(self) -> "Heartbeat":
         self._thread = threading.Thread(target=self._run, name="lease-heartbeat", daemon=True)
@@ -170,8 +172,11 @@ class Heartbeat:
         except (psycopg.Error, DatabaseUnavailable):
             # A beat that fails is tried again at the next one; if the lease runs out meanwhile,
             # publishing refuses. The token decides, not this thread.
-            logger.warning("lease heartbeat failed", exc_info=True)
+            if not self._is_failing:
+                logger.warning("lease heartbeat failed", exc_info=True)
+            self._is_failing = True
             if conn is not None:
                 conn.close()
             return None
+        self._is_failing = False
         return conn

@@ -219,3 +219,19 @@ def test_shards_go_from_4_to_5_while_a_worker_is_killed(url: str) -> None:
     )
     assert isinstance(by_new_shard, int)
     assert by_new_shard > 0
+
+
+def test_worker_ends_when_it_is_told_to_though_the_database_is_away(server: Path, url: str) -> None:
+    with running(Work(url)) as worker:
+        wait_until(lambda: len(ask(url, "SELECT FROM ops.leases")) == 5, "the worker at work", 60)
+        with posting(url, 500):
+            wait_until(lambda: written(url) == 500, "all records", 60)
+        embedded.stop_server(server)
+        try:
+            worker.send_signal(signal.SIGTERM)
+            # Less than the ten seconds that containers are given.
+            assert worker.wait(8) == 0
+        finally:
+            embedded.ensure_server(server)
+
+    assert_each_record_was_written_once_and_in_order(url, 500, 0)

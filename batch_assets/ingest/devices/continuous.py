@@ -17,7 +17,7 @@ from batch_assets.ingest.devices.crew import Crew, Member, plan_moves
 from batch_assets.ingest.devices.feeder import FileFeeder
 from batch_assets.ingest.devices.shard_loop import ContinuousOptions, ShardLoop
 from batch_assets.ingest.devices.shards import StoredMap, read_shard_map
-from batch_assets.loading.leases import Connector
+from batch_assets.loading.leases import Connector, drop_leases
 from batch_assets.loading.ledger import Ledger
 from batch_assets.postgres.connect import translating_errors
 from batch_assets.sources.devices.shards import BUCKETS
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LAST_PAUSE_SECONDS = 30.0
+# Records wait outside meanwhile: being back soon is worth a few attempts more.
+_DATABASE_PAUSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class _Supervisor:
     ledger: Ledger = field(default_factory=Ledger)
     failures: int = 0
     _conn: psycopg.Connection | None = None
+    _unreturned: dict[str, int] = field(default_factory=dict)
     _loops: dict[int, ShardLoop] = field(default_factory=dict)
     _pauses: dict[int, float] = field(default_factory=dict)
     _start_at: dict[int, float] = field(default_factory=dict)
@@ -109,7 +112,7 @@ class _Supervisor:
         except InfrastructureError as error:
             logger.warning("the database is waited for: %s", _describe(error))
             self._disconnect()
-            self._database_pause = min(2 * self._database_pause, _LAST_PAUSE_SECONDS)
+            self._database_pause = min(2 * self._database_pause, _DATABASE_PAUSE_SECONDS)
             return self._database_pause
         self._database_pause = _FIRST_PAUSE_SECONDS
         self._move(stored, crew)
@@ -119,10 +122,21 @@ class _Supervisor:
         if self._conn is None or self._conn.closed or self._conn.broken:
             self._conn = self.connect()
         conn = self._conn
+        self._return_leases(conn)
         stored = read_shard_map(conn, self.options.settings.shards)
         crew = self.member.announce(conn, set(stored.shards))
         conn.commit()
         return stored, crew
+
+    def _return_leases(self, conn: psycopg.Connection) -> None:
+        """Give back what loops could not that lost their connection: nobody needs to wait for it.
+
+        A commit of theirs that is still under way holds its lease, and this waits for it.
+        """
+        if self._unreturned:
+            drop_leases(conn, self._unreturned)
+            conn.commit()
+            self._unreturned.clear()
 
     def _move(self, stored: StoredMap, crew: Crew) -> None:
         for loop in self._loops.values():
@@ -147,6 +161,7 @@ class _Supervisor:
                 continue
             del self._loops[shard]
             error = loop.join()
+            self._unreturned.update(loop.tokens)
             self.ledger += loop.ledger
             if loop.ledger.read:
                 self._pauses.pop(shard, None)
@@ -155,6 +170,10 @@ class _Supervisor:
                 logger.info("shard %d has ended: %s", shard, error or "as it was told to")
                 continue
             self.failures += 1
+            if isinstance(error, InfrastructureError):
+                # It comes back when the database does, which the supervisor sees for itself.
+                logger.warning("shard %d lost its connection: %s", shard, _describe(error))
+                continue
             pause = self._pauses.get(shard, _FIRST_PAUSE_SECONDS)
             self._pauses[shard] = min(2 * pause, _LAST_PAUSE_SECONDS)
             self._start_at[shard] = time.monotonic() + pause
@@ -163,7 +182,7 @@ class _Supervisor:
                 shard,
                 pause,
                 _describe(error),
-                exc_info=None if isinstance(error, InfrastructureError) else error,
+                exc_info=error,
             )
 
     def _disconnect(self) -> None:
@@ -183,6 +202,7 @@ class _Supervisor:
                 if self._conn is None:
                     self._conn = self.connect()
                 self._conn.rollback()
+                self._return_leases(self._conn)
                 self.member.leave(self._conn)
                 self._conn.commit()
         except InfrastructureError as error:

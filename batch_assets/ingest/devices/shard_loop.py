@@ -33,8 +33,9 @@ from batch_assets.sources.devices.settings import DeviceSettings
 _FIRST_PAUSE_SECONDS = 0.02
 _LAST_PAUSE_SECONDS = 0.25
 _QUEUED_PARTS = 2
-# Broken connections are mended for about 13 s within a batch; after that the loop is started anew.
-_RETRIES = 6
+# A broken connection is mended for two seconds or so. A longer absence of the database ends the
+# loop, and the supervisor begins it anew: whoever is told to stop meanwhile is not kept waiting.
+_RETRIES = 3
 _FIRST_WAIT_SECONDS = 0.2
 
 _numbers = itertools.count(1)
@@ -75,6 +76,7 @@ class ShardLoop:
 
     Attributes:
         is_writing: The lease is held.
+        tokens: Its lease, unless it was given back: who makes a new loop gives it back first.
         number: Of all loops of this process, in the order in which they were made.
         ledger: Rows committed.
     """
@@ -84,6 +86,7 @@ class ShardLoop:
     stored: StoredMap
     options: ContinuousOptions
     is_writing: bool = False
+    tokens: dict[str, int] = field(default_factory=dict)
     number: int = field(default_factory=_numbers.__next__)
     ledger: Ledger = field(default_factory=Ledger)
     _parts: "queue.Queue[ShardPart]" = field(default_factory=lambda: queue.Queue(_QUEUED_PARTS))
@@ -165,6 +168,7 @@ class ShardLoop:
         longest = min(_LAST_PAUSE_SECONDS, self.options.settings.batch_seconds / 2)
         pause = _FIRST_PAUSE_SECONDS
         with open_stream(self.connect, contracts, Scope(), window, self.options.stream) as stream:
+            self.tokens = stream.tokens
             self.is_writing = True
             while not self._stop.is_set() and time.monotonic() < ends_at:
                 self._wake.clear()
@@ -175,6 +179,7 @@ class ShardLoop:
                 self._wake.wait(pause)
                 pause = min(2 * pause, longest)
             stream.close(LoadState.SUCCESS)
+            self.tokens = {}
 
     def _write_part(self, stream: Stream) -> bool:
         try:

@@ -106,7 +106,8 @@ def _cells(row: Any) -> list[PythonCell]:
 
 
 def _cell(element: Any) -> PythonCell:
-    text = "\n".join("".join(part.itertext()) for part in element.iter(f"{_TEXT}p"))
+    # Its own paragraphs: a comment on the cell has some too, and is no value.
+    text = "\n".join("".join(part.itertext()) for part in element.findall(f"{_TEXT}p"))
     has_formula = element.get(f"{_TABLE}formula") is not None
     kind = element.get(f"{_OFFICE}value-type", "")
     is_error = element.get(f"{_CALC}value-type") == "error"

@@ -1,5 +1,6 @@
 """Messages of devices: after the commit, in order per device, at least once, none lost."""
 
+import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -219,21 +220,32 @@ def test_shard_map_waits_for_messages_in_hand(postgres: str) -> None:
 
 
 @pytest.mark.crash
-def test_relay_that_was_killed_sends_again_with_the_same_ids_in_order(
-    postgres: str, server: str, client: "redis.Redis"
+@pytest.mark.parametrize("action", ["kill", "stop"])
+def test_relay_that_ended_before_its_commit_is_followed_with_the_same_ids_in_order(
+    postgres: str, server: str, client: "redis.Redis", action: str
 ) -> None:
     for minute in range(1, 11):
         store(postgres, [(f"D{number}", minute, 80, {"at": minute}) for number in range(10)])
 
     with Listener(client) as listener:
-        killed = start_relay(Relayed(postgres, server, "relay.after_send=kill@2"))
-        assert killed.wait(60) == -signal.SIGKILL
+        first = start_relay(Relayed(postgres, server, f"relay.after_send={action}@2"))
+        flags = os.WUNTRACED if action == "stop" else 0
+        pid, status = os.waitpid(first.pid, flags)
+        assert pid == first.pid
+        assert os.WIFSTOPPED(status) if action == "stop" else os.WTERMSIG(status) == signal.SIGKILL
         before = listener.heard()
         wait_until(
             lambda: relay(Relayed(postgres, server)) and ask(postgres, WAITING) == [(0,)],
             "another relay to take over",
         )
         after = listener.heard()
+        if action == "stop":
+            # Its transaction was ended by the other one: it commits nothing, and says so.
+            first.send_signal(signal.SIGCONT)
+            assert first.wait(60) == 1
+            assert listener.heard() == []
+        else:
+            first.returncode = -signal.SIGKILL
 
     repeated = {told["outbox_id"] for _, told in before} & {told["outbox_id"] for _, told in after}
     assert repeated

@@ -275,7 +275,7 @@ CREATE TABLE devices.outbox (
     CONSTRAINT outbox_bucket_is_known CHECK (((bucket >= 0) AND (bucket <= 255))),
     CONSTRAINT outbox_destination_is_known CHECK ((destination = ANY (ARRAY['redis'::text, 'webhook'::text]))),
     CONSTRAINT outbox_kind_is_known CHECK ((kind = ANY (ARRAY['state'::text, 'alert_opened'::text, 'alert_resolved'::text])))
-);
+) WITH (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_scale_factor=0, autovacuum_vacuum_insert_threshold=50000, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=20000);
 
 CREATE TABLE devices.records (
     device_sn text COLLATE "C" NOT NULL,

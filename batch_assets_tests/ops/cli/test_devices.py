@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -11,6 +12,8 @@ import pytest
 
 from batch_assets.ingest.devices.inbox import append_to_inbox
 from batch_assets.ops.cli.main import run
+from batch_assets.ops.devices import prune_batch_metrics
+from batch_assets.settings import load_settings
 from batch_assets_tests.ingest.devices.landing import (
     ask,
     body_of,
@@ -123,6 +126,18 @@ def test_run_writes_what_comes_and_ends_well_when_it_is_told_to(
     assert process.returncode == 0
     assert json.loads(out)["read"] == 201
     assert ask(postgres, "SELECT resource FROM ops.leases") == []
+
+
+def test_figures_of_batches_are_kept_as_long_as_configured(project: Path, postgres: str) -> None:
+    drop(project / "landing", "a.ndjson", [("SN1", 1, 60)])
+    assert run(["devices", "load"]) == 0
+    settings, now = load_settings(), datetime.now(UTC)
+
+    with psycopg.connect(postgres) as conn:
+        early = prune_batch_metrics(conn, settings, now + timedelta(days=29))
+        late = prune_batch_metrics(conn, settings, now + timedelta(days=31))
+
+    assert (early, late) == (0, 1)
 
 
 def test_run_without_its_folder_says_what_to_do(

@@ -170,6 +170,8 @@ def _continuous(
     return {
         "continuous_records": seen.truth.expected,
         "continuous_records_per_second": seen.accepted_per_second,
+        "continuous_worker_cpu_us_per_record": seen.worker_cpu_us,
+        "continuous_server_cpu_us_per_record": seen.server_cpu_us,
         "continuous_p50_seconds": _percentile(seen.calm, 0.5),
         "continuous_p95_seconds": _percentile(seen.calm, 0.95),
         "continuous_p99_seconds": _percentile(seen.calm, 0.99),

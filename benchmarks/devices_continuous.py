@@ -18,11 +18,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import psycopg
 
 from batch_assets.errors import BatchAssetsError
 from batch_assets.ingest.devices.inbox import append_to_inbox
 from benchmarks.device_records import Fleet, Truth
+from benchmarks.measure import server_cpu_seconds
 from benchmarks.server import BenchmarkServer
 
 # One record a second from each device: 5,000 a second.
@@ -105,6 +107,9 @@ class Outcome:
         calm: Seconds of the probes before the first fault, ascending.
         all: The same of all probes.
         accepted_per_second: Over the whole time in which records were offered.
+        worker_cpu_us: Processor time of the workers for each record, before the first fault.
+        server_cpu_us: The same of the database, what clients and probes ask it included; 0 where
+            it is not ours.
         sent_again: Requests without an answer.
         truth: The tables against what was sent.
     """
@@ -112,6 +117,8 @@ class Outcome:
     calm: list[float]
     all: list[float]
     accepted_per_second: float
+    worker_cpu_us: float
+    server_cpu_us: float
     sent_again: int
     truth: Truth
 
@@ -135,8 +142,11 @@ def run_continuous(
                 pool.submit(_post, server, fleet, client, begun, probes)
                 for client in range(_CLIENTS)
             ]
+            _wait(begun + _WARM_UP_SECONDS)
+            before = _spent(server, workers)
             _wait(begun + seconds / 2)
             first_fault = time.monotonic()
+            spent = [now - then for now, then in zip(_spent(server, workers), before, strict=True)]
             workers.replace_one()
             _wait(begun + seconds * 3 / 4)
             if restart is not None:
@@ -154,9 +164,21 @@ def run_continuous(
         probes.seconds(warm, first_fault),
         probes.seconds(warm, float("inf")),
         fleet.records / offered_seconds,
+        spent[1] / spent[0] * 1e6,
+        spent[2] / spent[0] * 1e6,
         sent_again,
         truth,
     )
+
+
+def _spent(server: BenchmarkServer, workers: "_Workers") -> tuple[float, float, float]:
+    """Records written so far, and seconds of processor time of the workers and of the server."""
+    with closing(server.administer()) as admin:
+        row = admin.execute("SELECT coalesce(sum(rows_read), 0) FROM ops.loads").fetchone()
+        assert row is not None
+        times = [psutil.Process(one.pid).cpu_times() for one in workers.processes]
+        worker_seconds = sum(each.user + each.system for each in times)
+        return float(row[0]), worker_seconds, server_cpu_seconds(server.postmaster(admin))
 
 
 def _wait(until: float) -> None:

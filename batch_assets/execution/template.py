@@ -104,17 +104,15 @@ def _put_mark(mark: str) -> None:
     Forks show the environment as it lies in memory since the template was started, so the mark is
     written over the template's there; both have the same length.
     """
-    theirs = os.environ.get(MARK, "").encode()
     os.environ[MARK] = mark
-    if len(theirs) != len(mark.encode()):
-        return
     with suppress(OSError, ValueError):
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         start, end = map(int, fields[_ENVIRONMENT_FIELDS])
-        entry = f"{MARK}=".encode()
-        place = ctypes.string_at(start, end - start).find(entry + theirs + b"\0")
-        if place >= 0:
-            ctypes.memmove(start + place + len(entry), mark.encode(), len(theirs))
+        environment = ctypes.string_at(start, end - start)
+        # The first entry has no end of another one before it.
+        place = (b"\0" + environment).index(f"\0{MARK}=".encode()) + len(f"{MARK}=")
+        if environment.index(b"\0", place) - place == len(mark.encode()):
+            ctypes.memmove(start + place, mark.encode(), len(mark.encode()))
 
 
 if __name__ == "__main__":

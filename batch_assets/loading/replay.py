@@ -13,7 +13,6 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from batch_assets.contracts.batch import Violation
 from batch_assets.contracts.table import Disposition, Scope, TableContract, Window
 from batch_assets.errors import BatchAssetsError, LeaseHeld, LeaseLost, LedgerImbalance, StaleAnswer
 from batch_assets.execution.failpoints import reach
@@ -25,10 +24,18 @@ from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.load import read_target
 from batch_assets.loading.loads import Closing, LoadContext, close_running_load
 from batch_assets.loading.options import LoadOptions
-from batch_assets.loading.prepare import PreparedWindow, WindowSource, join_batches
+from batch_assets.loading.prepare import PreparedWindow, WindowSource
 from batch_assets.loading.publish import MergeSql, Published, Target, publish_windows
 from batch_assets.loading.publisher import Publisher
-from batch_assets.loading.replay_answers import AnsweredLetters, ReplayAnswers
+from batch_assets.loading.replay_answers import (
+    LETTER,
+    LOAD,
+    AnsweredLetters,
+    ReplayAnswers,
+    conflict_of,
+    join_answered,
+    without_letters,
+)
 from batch_assets.loading.report import LoadState, PublishPath
 from batch_assets.loading.shared_target import publish_shared
 from batch_assets.postgres.connect import translating_errors
@@ -37,8 +44,6 @@ from batch_assets.postgres.sql_files import read_query
 
 _LEASE_POLL_SECONDS = 0.2
 _STAGING = sql.Identifier("pg_temp", "batch_assets_replayed")
-_LETTER = pa.field("letter_id", pa.int64())
-_LOAD = pa.field("load_id", pa.int64())
 # Rows named in a message; the others are counted.
 _NAMED = 5
 
@@ -179,13 +184,13 @@ class _Replay:
         pieces = list(judge(self.conn, former.load_id))
         refused = {key: value for piece in pieces for key, value in piece.refused.items()}
         dropped = {key: value for piece in pieces for key, value in piece.dropped.items()}
-        rows = _joined(self.request.contract, pieces)
+        rows = join_answered(self.request.contract, pieces)
         keyed = sort_by_key(rows, self.context.contract)
-        ids = rows.column(_LETTER.name)
+        ids = rows.column(LETTER.name)
         conflicts = [ids[index].as_py() for index in keyed.conflicting]
-        conflicts += self._stage(_without(rows, conflicts))
-        refused |= {number: (_conflict(self.context.contract),) for number in conflicts}
-        good = _without(keyed.rows, conflicts)
+        conflicts += self._stage(without_letters(rows, conflicts))
+        refused |= {number: (conflict_of(self.context.contract),) for number in conflicts}
+        good = without_letters(keyed.rows, conflicts)
         fixed = rows.num_rows - len(conflicts)
         published = self._merge(good, fixed - good.num_rows)
         answers = ReplayAnswers(refused, dropped, _fixed_ids(pieces, refused), pieces)
@@ -252,14 +257,14 @@ class _Replay:
         """
         if not rows.num_rows:
             return []
-        names = [*self.context.contract.columns.names, _LOAD.name]
+        names = [*self.context.contract.columns.names, LOAD.name]
         self.conn.execute(
             sql.SQL(
                 "CREATE TEMP TABLE batch_assets_replayed ON COMMIT DROP AS "
                 "SELECT {}, 0::bigint AS letter_id FROM {} WITH NO DATA"
             ).format(column_list(names), self.target.parts.target)
         )
-        schema = self.context.contract.columns.append(_LOAD).append(_LETTER)
+        schema = self.context.contract.columns.append(LOAD).append(LETTER)
         copy_batches(self.conn, _STAGING, schema, [rows.select(schema.names)])
         found = self.conn.execute(self._conflicts()).fetchall()
         moved = [number for number, has_moved_on in found if has_moved_on]
@@ -361,23 +366,6 @@ class _Replay:
         )
 
 
-def _joined(contract: TableContract, pieces: Sequence[AnsweredLetters]) -> pa.RecordBatch:
-    schema = contract.columns.append(_LETTER).append(_LOAD)
-    rows = join_batches(contract, [piece.rows for piece in pieces])
-    ids = [number for piece in pieces for number in piece.letter_ids]
-    loads = [number for piece in pieces for number in piece.read_load_ids]
-    columns = [*rows.columns, pa.array(ids, pa.int64()), pa.array(loads, pa.int64())]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _without(rows: pa.RecordBatch, letter_ids: Sequence[int]) -> pa.RecordBatch:
-    if not letter_ids:
-        return rows
-    left_out = set(letter_ids)
-    kept = [number not in left_out for number in rows.column(_LETTER.name).to_pylist()]
-    return rows.filter(pa.array(kept, pa.bool_()))
-
-
 def _fixed_ids(pieces: Sequence[AnsweredLetters], refused: Mapping[int, object]) -> list[int]:
     return [n for piece in pieces for n in piece.letter_ids if n not in refused]
 
@@ -385,17 +373,6 @@ def _fixed_ids(pieces: Sequence[AnsweredLetters], refused: Mapping[int, object])
 def _equal(columns: Sequence[str]) -> sql.Composed:
     return sql.SQL(" AND ").join(
         sql.SQL("t.{0} IS NOT DISTINCT FROM s.{0}").format(sql.Identifier(name)) for name in columns
-    )
-
-
-def _conflict(contract: TableContract) -> Violation:
-    return Violation(
-        rule="conflicting_duplicate_key",
-        column=contract.key[-1],
-        observed=None,
-        expected="one row for each key, or copies that agree in every column",
-        hint="another row of the file has the same key and other values: correct the key, or drop "
-        "this row",
     )
 
 

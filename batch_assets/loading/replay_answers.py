@@ -8,6 +8,12 @@ import pyarrow as pa
 
 from batch_assets.contracts.batch import Violation
 from batch_assets.contracts.dead_letter import Given
+from batch_assets.contracts.table import TableContract
+from batch_assets.loading.prepare import join_batches
+
+# Beside the contract's columns.
+LETTER = pa.field("letter_id", pa.int64())
+LOAD = pa.field("load_id", pa.int64())
 
 # Answers written in one trip.
 _ANSWERS = 1_000
@@ -70,6 +76,37 @@ class ReplayAnswers:
             return None
         sheet = {"sheet": sheets[number]} if sheets.get(number) else {}
         return _json([asdict(violation) | sheet for violation in self.refused[number]])
+
+
+def join_answered(contract: TableContract, pieces: Sequence[AnsweredLetters]) -> pa.RecordBatch:
+    """All good rows, each with its dead letter and the load that read it."""
+    schema = contract.columns.append(LETTER).append(LOAD)
+    rows = join_batches(contract, [piece.rows for piece in pieces])
+    ids = [number for piece in pieces for number in piece.letter_ids]
+    loads = [number for piece in pieces for number in piece.read_load_ids]
+    columns = [*rows.columns, pa.array(ids, pa.int64()), pa.array(loads, pa.int64())]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def without_letters(rows: pa.RecordBatch, letter_ids: Sequence[int]) -> pa.RecordBatch:
+    """Rows that do not come from these dead letters."""
+    if not letter_ids:
+        return rows
+    left_out = set(letter_ids)
+    kept = [number not in left_out for number in rows.column(LETTER.name).to_pylist()]
+    return rows.filter(pa.array(kept, pa.bool_()))
+
+
+def conflict_of(contract: TableContract) -> Violation:
+    """What is wrong with a row that another row of the file contradicts."""
+    return Violation(
+        rule="conflicting_duplicate_key",
+        column=contract.key[-1],
+        observed=None,
+        expected="one row for each key, or copies that agree in every column",
+        hint="another row of the file has the same key and other values: correct the key, or drop "
+        "this row",
+    )
 
 
 def _json(value: object) -> str:

@@ -1315,10 +1315,10 @@ CREATE VIEW ops.batch_metrics_hourly AS
     (COALESCE(sum(row_count) FILTER (WHERE is_committed), (0)::numeric))::bigint AS row_count,
     (COALESCE(sum(duplicate) FILTER (WHERE is_committed), (0)::numeric))::bigint AS duplicate,
     (COALESCE(sum(rejected) FILTER (WHERE is_committed), (0)::numeric))::bigint AS rejected,
-    percentile_cont((ARRAY[0.5, 0.95, 0.99])::double precision[]) WITHIN GROUP (ORDER BY seconds) AS seconds_p50_p95_p99,
-    percentile_cont((ARRAY[0.5, 0.95, 0.99])::double precision[]) WITHIN GROUP (ORDER BY database_seconds) AS database_seconds_p50_p95_p99,
-    percentile_cont((ARRAY[0.5, 0.95, 0.99])::double precision[]) WITHIN GROUP (ORDER BY waited_seconds) AS waited_seconds_p50_p95_p99,
-    percentile_cont((ARRAY[0.5, 0.95, 0.99])::double precision[]) WITHIN GROUP (ORDER BY rows_per_second) FILTER (WHERE is_committed) AS rows_per_second_p50_p95_p99
+    percentile_cont('{0.5,0.95,0.99}'::double precision[]) WITHIN GROUP (ORDER BY seconds) AS seconds_p50_p95_p99,
+    percentile_cont('{0.5,0.95,0.99}'::double precision[]) WITHIN GROUP (ORDER BY database_seconds) AS database_seconds_p50_p95_p99,
+    percentile_cont('{0.5,0.95,0.99}'::double precision[]) WITHIN GROUP (ORDER BY waited_seconds) AS waited_seconds_p50_p95_p99,
+    percentile_cont('{0.5,0.95,0.99}'::double precision[]) WITHIN GROUP (ORDER BY rows_per_second) FILTER (WHERE is_committed) AS rows_per_second_p50_p95_p99
    FROM ops.batch_metrics
   GROUP BY target, shard, (date_trunc('hour'::text, finished_at));
 

@@ -1307,20 +1307,21 @@ CREATE VIEW ops.backfill_outcomes AS
              JOIN ops.loads o ON (((o.run_id = r.run_id) AND (o.target = b.target) AND (o.scope = b.scope))))
           ORDER BY r.backfill_id, o.window_key, ((o.state = 'skipped'::text) AND (NOT (o.reason IS DISTINCT FROM 'already_present'::text))), o.load_id DESC) l ON (((l.backfill_id = p.backfill_id) AND (l.window_key = p.partition_key))));
 CREATE VIEW ops.batch_metrics_hourly AS
- SELECT target,
-    shard,
-    date_trunc('hour'::text, finished_at) AS hour,
+ SELECT b.target,
+    b.shard,
+    h.hour,
     count(*) AS batches,
-    count(*) FILTER (WHERE (NOT is_committed)) AS rolled_back,
-    (COALESCE(sum(row_count) FILTER (WHERE is_committed), (0)::numeric))::bigint AS row_count,
-    (COALESCE(sum(duplicate) FILTER (WHERE is_committed), (0)::numeric))::bigint AS duplicate,
-    (COALESCE(sum(rejected) FILTER (WHERE is_committed), (0)::numeric))::bigint AS rejected,
-    percentile_cont('{0.5,0.95,0.99}'::double precision[]) WITHIN GROUP (ORDER BY seconds) AS seconds_p50_p95_p99,
-    percentile_cont('{0.5,0.95,0.99}'::double precision[]) WITHIN GROUP (ORDER BY database_seconds) AS database_seconds_p50_p95_p99,
-    percentile_cont('{0.5,0.95,0.99}'::double precision[]) WITHIN GROUP (ORDER BY waited_seconds) AS waited_seconds_p50_p95_p99,
-    percentile_cont('{0.5,0.95,0.99}'::double precision[]) WITHIN GROUP (ORDER BY rows_per_second) FILTER (WHERE is_committed) AS rows_per_second_p50_p95_p99
-   FROM ops.batch_metrics
-  GROUP BY target, shard, (date_trunc('hour'::text, finished_at));
+    count(*) FILTER (WHERE (NOT b.is_committed)) AS rolled_back,
+    (COALESCE(sum(b.row_count) FILTER (WHERE b.is_committed), (0)::numeric))::bigint AS row_count,
+    (COALESCE(sum(b.duplicate) FILTER (WHERE b.is_committed), (0)::numeric))::bigint AS duplicate,
+    (COALESCE(sum(b.rejected) FILTER (WHERE b.is_committed), (0)::numeric))::bigint AS rejected,
+    percentile_cont((ARRAY[0.5, 0.95, 0.99])::double precision[]) WITHIN GROUP (ORDER BY b.seconds) AS seconds_p50_p95_p99,
+    percentile_cont((ARRAY[0.5, 0.95, 0.99])::double precision[]) WITHIN GROUP (ORDER BY b.database_seconds) AS database_seconds_p50_p95_p99,
+    percentile_cont((ARRAY[0.5, 0.95, 0.99])::double precision[]) WITHIN GROUP (ORDER BY b.waited_seconds) AS waited_seconds_p50_p95_p99,
+    percentile_cont((ARRAY[0.5, 0.95, 0.99])::double precision[]) WITHIN GROUP (ORDER BY b.rows_per_second) FILTER (WHERE b.is_committed) AS rows_per_second_p50_p95_p99
+   FROM (ops.batch_metrics b
+     CROSS JOIN LATERAL ( SELECT date_trunc('hour'::text, b.finished_at) AS hour) h)
+  GROUP BY b.target, b.shard, h.hour;
 
 COMMENT ON SCHEMA devices IS 'Health records of many devices, rolled up by day and week, written by shard.';
 COMMENT ON SCHEMA documents IS 'Files of the landing folders, their versions, their text and how to search it.';

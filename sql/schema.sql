@@ -1315,10 +1315,10 @@ CREATE VIEW ops.batch_metrics_hourly AS
     (COALESCE(sum(b.row_count) FILTER (WHERE b.is_committed), (0)::numeric))::bigint AS row_count,
     (COALESCE(sum(b.duplicate) FILTER (WHERE b.is_committed), (0)::numeric))::bigint AS duplicate,
     (COALESCE(sum(b.rejected) FILTER (WHERE b.is_committed), (0)::numeric))::bigint AS rejected,
-    percentile_cont((ARRAY[0.5, 0.95, 0.99])::double precision[]) WITHIN GROUP (ORDER BY b.seconds) AS seconds_p50_p95_p99,
-    percentile_cont((ARRAY[0.5, 0.95, 0.99])::double precision[]) WITHIN GROUP (ORDER BY b.database_seconds) AS database_seconds_p50_p95_p99,
-    percentile_cont((ARRAY[0.5, 0.95, 0.99])::double precision[]) WITHIN GROUP (ORDER BY b.waited_seconds) AS waited_seconds_p50_p95_p99,
-    percentile_cont((ARRAY[0.5, 0.95, 0.99])::double precision[]) WITHIN GROUP (ORDER BY b.rows_per_second) FILTER (WHERE b.is_committed) AS rows_per_second_p50_p95_p99
+    percentile_cont('{0.5,0.95,0.99}'::double precision[]) WITHIN GROUP (ORDER BY b.seconds) AS seconds_p50_p95_p99,
+    percentile_cont('{0.5,0.95,0.99}'::double precision[]) WITHIN GROUP (ORDER BY b.database_seconds) AS database_seconds_p50_p95_p99,
+    percentile_cont('{0.5,0.95,0.99}'::double precision[]) WITHIN GROUP (ORDER BY b.waited_seconds) AS waited_seconds_p50_p95_p99,
+    percentile_cont('{0.5,0.95,0.99}'::double precision[]) WITHIN GROUP (ORDER BY b.rows_per_second) FILTER (WHERE b.is_committed) AS rows_per_second_p50_p95_p99
    FROM (ops.batch_metrics b
      CROSS JOIN LATERAL ( SELECT date_trunc('hour'::text, b.finished_at) AS hour) h)
   GROUP BY b.target, b.shard, h.hour;

@@ -23,6 +23,7 @@ from batch_assets.ops.cli import (
     devices,
     doctor,
     documents,
+    init,
     locks,
     plan,
     runs,
@@ -59,6 +60,7 @@ app.command("resume")(backfills.resume)
 app.command("cancel")(backfills.cancel)
 app.command("priority")(backfills.priority)
 app.command("history")(backfills.history)
+app.command("init")(init.init)
 app.command("locks")(locks.locks)
 app.command("verify")(locks.verify)
 app.command("demo")(demo.demo)

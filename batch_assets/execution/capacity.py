@@ -73,7 +73,7 @@ def _affinity_cpus() -> int:
 
 
 def _machine_memory_bytes(root: Path) -> int:
-    for line in (_read(root / "proc/meminfo") or "").splitlines():
+    for line in (read_text(root / "proc/meminfo") or "").splitlines():
         name, _, value = line.partition(":")
         if name == "MemTotal":
             return int(value.split()[0]) * 1024
@@ -81,18 +81,18 @@ def _machine_memory_bytes(root: Path) -> int:
 
 
 def _cpu_limits(root: Path) -> Iterator[float]:
-    for folder in _group_folders(root, ""):
-        quota, _, period = (_read(folder / "cpu.max") or "").partition(" ")
+    for folder in group_folders(root, ""):
+        quota, _, period = (read_text(folder / "cpu.max") or "").partition(" ")
         yield from _share(quota, period)
-    for folder in _group_folders(root, "cpu"):
-        quota = _read(folder / "cpu.cfs_quota_us") or ""
-        yield from _share(quota, _read(folder / "cpu.cfs_period_us") or "")
+    for folder in group_folders(root, "cpu"):
+        quota = read_text(folder / "cpu.cfs_quota_us") or ""
+        yield from _share(quota, read_text(folder / "cpu.cfs_period_us") or "")
 
 
 def _memory_limits(root: Path) -> Iterator[int]:
     for controller, name in (("", "memory.max"), ("memory", "memory.limit_in_bytes")):
-        for folder in _group_folders(root, controller):
-            text = _read(folder / name) or ""
+        for folder in group_folders(root, controller):
+            text = read_text(folder / name) or ""
             if text.isdigit() and 0 < int(text) < _UNLIMITED_BYTES:
                 yield int(text)
 
@@ -103,7 +103,7 @@ def _share(quota: str, period: str) -> Iterator[float]:
         yield int(quota) / int(period)
 
 
-def _group_folders(root: Path, controller: str) -> Iterator[Path]:
+def group_folders(root: Path, controller: str) -> Iterator[Path]:
     """The folders of the group of this process and of all groups above it.
 
     Args:
@@ -123,14 +123,15 @@ def _group_folders(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _group_path(root: Path, controller: str) -> PurePosixPath:
-    for line in (_read(root / "proc/self/cgroup") or "").splitlines():
+    for line in (read_text(root / "proc/self/cgroup") or "").splitlines():
         _, controllers, path = line.split(":", 2)
         if controller in controllers.split(","):
             return PurePosixPath(path)
     return PurePosixPath("/")
 
 
-def _read(file: Path) -> str | None:
+def read_text(file: Path) -> str | None:
+    """What a file says, without space around it; None where it cannot be read."""
     with suppress(OSError, UnicodeDecodeError):
         return file.read_text(encoding="utf-8").strip()
     return None

@@ -563,6 +563,53 @@ CREATE TABLE market.suspensions (
     CONSTRAINT suspensions_pkey PRIMARY KEY (source, trade_date, symbol)
 );
 
+CREATE TABLE ops.alert_clock (
+    only_row boolean DEFAULT true NOT NULL,
+    evaluated_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    evaluated_by text DEFAULT ''::text NOT NULL,
+    CONSTRAINT alert_clock_pkey PRIMARY KEY (only_row),
+    CONSTRAINT alert_clock_has_one_row CHECK (only_row)
+);
+
+CREATE TABLE ops.alert_messages (
+    message_id bigint GENERATED ALWAYS AS IDENTITY,
+    alert_id bigint NOT NULL,
+    channel text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    payload jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_attempt_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    last_error text,
+    sent_at timestamp with time zone,
+    given_up_at timestamp with time zone,
+    CONSTRAINT alert_messages_pkey PRIMARY KEY (message_id),
+    CONSTRAINT alert_messages_kind_is_known CHECK ((kind = ANY (ARRAY['fired'::text, 'raised'::text, 'resolved'::text])))
+);
+
+CREATE TABLE ops.alerts (
+    alert_id bigint GENERATED ALWAYS AS IDENTITY,
+    rule text COLLATE "C" NOT NULL,
+    subject text COLLATE "C" NOT NULL,
+    metric text COLLATE "C" NOT NULL,
+    severity text COLLATE "C" NOT NULL,
+    state text COLLATE "C" NOT NULL,
+    value double precision NOT NULL,
+    allowed double precision NOT NULL,
+    broken_since timestamp with time zone NOT NULL,
+    critical_since timestamp with time zone,
+    quiet_since timestamp with time zone,
+    fired_at timestamp with time zone,
+    resolved_at timestamp with time zone,
+    resolution text COLLATE "C",
+    CONSTRAINT alerts_pkey PRIMARY KEY (alert_id),
+    CONSTRAINT alerts_resolution_is_known CHECK ((resolution = ANY (ARRAY['normal'::text, 'absent'::text, 'no_rule'::text]))),
+    CONSTRAINT alerts_resolution_says_why CHECK (((resolved_at IS NULL) = (resolution IS NULL))),
+    CONSTRAINT alerts_severity_is_known CHECK ((severity = ANY (ARRAY['warning'::text, 'critical'::text]))),
+    CONSTRAINT alerts_state_has_its_times CHECK ((((fired_at IS NULL) = (state = 'pending'::text)) AND ((resolved_at IS NULL) = (state <> 'resolved'::text)))),
+    CONSTRAINT alerts_state_is_known CHECK ((state = ANY (ARRAY['pending'::text, 'firing'::text, 'resolved'::text])))
+);
+
 CREATE TABLE ops.api_tokens (
     token_id bigint GENERATED ALWAYS AS IDENTITY,
     name text NOT NULL,
@@ -946,6 +993,7 @@ ALTER TABLE devices.file_progress ADD CONSTRAINT file_progress_file_fkey FOREIGN
 ALTER TABLE documents.chunks ADD CONSTRAINT chunks_document_fkey FOREIGN KEY (document_id) REFERENCES documents.documents(document_id) ON DELETE CASCADE;
 ALTER TABLE documents.texts ADD CONSTRAINT texts_document_fkey FOREIGN KEY (document_id) REFERENCES documents.documents(document_id) ON DELETE CASCADE;
 ALTER TABLE documents.upload_files ADD CONSTRAINT upload_files_batch_fkey FOREIGN KEY (batch_id) REFERENCES documents.uploads(batch_id) ON DELETE CASCADE;
+ALTER TABLE ops.alert_messages ADD CONSTRAINT alert_messages_alert_fkey FOREIGN KEY (alert_id) REFERENCES ops.alerts(alert_id) ON DELETE CASCADE;
 ALTER SEQUENCE ops.lease_tokens OWNED BY ops.leases.token;
 
 CREATE UNIQUE INDEX alerts_are_open_once ON devices.alerts USING btree (device_sn, metric, rule) WHERE (resolved_at IS NULL);
@@ -967,6 +1015,10 @@ CREATE INDEX files_claimed ON documents.files USING btree (claimed_by, path) WHE
 CREATE INDEX files_unfinished ON documents.files USING btree (source, arrival_day) WHERE (state = ANY (ARRAY['growing'::text, 'waiting'::text]));
 CREATE INDEX upload_files_by_path ON documents.upload_files USING btree (source, path) WHERE (path IS NOT NULL);
 CREATE INDEX failed_symbols_owed ON market.failed_symbols USING btree (source, symbol) WHERE (NOT isempty(owed_days));
+CREATE INDEX alert_messages_by_alert ON ops.alert_messages USING btree (alert_id);
+CREATE INDEX alert_messages_waiting ON ops.alert_messages USING btree (channel, alert_id, message_id) WHERE ((sent_at IS NULL) AND (given_up_at IS NULL));
+CREATE UNIQUE INDEX alerts_are_open_once ON ops.alerts USING btree (rule, subject) WHERE (resolved_at IS NULL);
+CREATE INDEX alerts_by_end ON ops.alerts USING btree (resolved_at);
 CREATE UNIQUE INDEX api_tokens_name_in_use ON ops.api_tokens USING btree (name) WHERE (revoked_at IS NULL);
 CREATE INDEX audit_by_time ON ops.audit USING btree (happened_at);
 CREATE INDEX backfill_runs_by_backfill ON ops.backfill_runs USING btree (backfill_id);
@@ -976,6 +1028,7 @@ CREATE INDEX backfills_unfinished ON ops.backfills USING btree (backfill_id) WHE
 CREATE INDEX batch_metrics_by_end ON ops.batch_metrics USING brin (finished_at);
 CREATE INDEX dead_letters_by_load ON ops.dead_letters USING btree (load_id);
 CREATE UNIQUE INDEX dead_letters_open_once ON ops.dead_letters USING btree (target, scope, window_key, fingerprint) WHERE (state = 'open'::text);
+CREATE INDEX loads_by_end ON ops.loads USING brin (finished_at);
 CREATE INDEX loads_by_resource ON ops.loads USING btree (resource, load_id DESC);
 CREATE INDEX loads_by_run ON ops.loads USING btree (run_id, window_key);
 CREATE INDEX loads_running ON ops.loads USING btree (resource) WHERE (state = 'running'::text);
@@ -1427,6 +1480,16 @@ COMMENT ON COLUMN market.instruments.listed_on IS 'First trade date; NULL where 
 COMMENT ON COLUMN market.instruments.delisted_on IS 'First date on which it is not listed any more; NULL while it is.';
 COMMENT ON TABLE market.suspensions IS 'One row per symbol and trade date without trading, for the whole day.';
 COMMENT ON COLUMN market.suspensions.reason IS 'As the source states it.';
+COMMENT ON TABLE ops.alert_clock IS 'When the rules were evaluated last, and by whom.';
+COMMENT ON TABLE ops.alert_messages IS 'What each channel is told about an alert: in order, at least once; message_id tells copies.';
+COMMENT ON COLUMN ops.alert_messages.next_attempt_at IS 'Whoever sends it moves this ahead first: no other sends it before then.';
+COMMENT ON COLUMN ops.alert_messages.given_up_at IS 'The channel refused it for too long.';
+COMMENT ON TABLE ops.alerts IS 'One row from the moment a rule was broken; kept as history once it fired.';
+COMMENT ON COLUMN ops.alerts.subject IS 'Labels of the metric, name=value in order of their names; empty where it has none.';
+COMMENT ON COLUMN ops.alerts.value IS 'What was measured last while the rule was broken; allowed is the limit of its severity.';
+COMMENT ON COLUMN ops.alerts.critical_since IS 'Since when the critical limit is passed without a break; NULL while it is not.';
+COMMENT ON COLUMN ops.alerts.quiet_since IS 'Since when the rule is kept again; the alert ends when that has lasted long enough.';
+COMMENT ON COLUMN ops.alerts.resolution IS 'normal: measured within the limit; absent: no longer measured; no_rule: the rule was taken away.';
 COMMENT ON TABLE ops.api_tokens IS 'Bearer tokens of the HTTP API; the secret itself is not kept.';
 COMMENT ON COLUMN ops.api_tokens.scope IS 'read: look; launch: also start, stop and upload; admin: also manage.';
 COMMENT ON COLUMN ops.api_tokens.secret_sha256 IS 'SHA-256 of 32 random bytes, which no dictionary holds: salt would add nothing.';

@@ -56,10 +56,9 @@ def read_usage(root: Path = Path("/")) -> Usage:
 
 def _own_folders(root: Path, controller: str) -> Iterator[Path]:
     """Our own group before those above it: the mount itself is the outermost one known."""
-    mount, *groups = [*group_folders(root, controller)] or [None]
-    yield from groups
-    if mount is not None:
-        yield mount
+    folders = list(group_folders(root, controller))
+    yield from folders[1:]
+    yield from folders[:1]
 
 
 def _first(root: Path, controller: str, name: str) -> str | None:

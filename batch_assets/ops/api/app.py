@@ -4,17 +4,22 @@ Routes are one module for each domain; they read the request, call ops or ingest
 answer.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 from fastapi import FastAPI
 
 from batch_assets import __version__
-from batch_assets.ops.api import devices, documents, failures, health
+from batch_assets.monitoring.settings import read_alert_settings
+from batch_assets.monitoring.watch import watch_until
+from batch_assets.ops.api import devices, documents, failures, health, metrics
 from batch_assets.ops.api.context import ApiContext
 from batch_assets.ops.api.limits import BodyLimit
 from batch_assets.ops.api.settings import read_api_settings
+from batch_assets.postgres.connect import connect
 from batch_assets.postgres.pool import open_pool
 from batch_assets.settings import Settings
 
@@ -49,7 +54,7 @@ def build_app(
             application_name="batch_assets serve",
             options=settings.database,
         )
-        with pool:
+        with pool, watching_alerts(settings, database_url):
             app.state.context = ApiContext(settings, pool, now)
             yield
 
@@ -62,6 +67,32 @@ def build_app(
     app.add_middleware(BodyLimit, max_bytes=limits.max_body_bytes)
     failures.install(app)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     app.include_router(devices.router)
     app.include_router(documents.router)
     return app
+
+
+@contextmanager
+def watching_alerts(settings: Settings, database_url: str) -> Iterator[None]:
+    """Evaluate alerts beside the requests, unless `[alerts] is_on` says otherwise.
+
+    Raises:
+        ConfigurationError: `[alerts]` is not as it must be.
+    """
+    if not read_alert_settings(settings).is_on:
+        yield
+        return
+    stop = threading.Event()
+    connector = partial(
+        connect, database_url, application_name="batch_assets alerts", options=settings.database
+    )
+    watcher = threading.Thread(
+        target=watch_until, args=(stop, connector, settings, "serve"), name="alerts"
+    )
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join()

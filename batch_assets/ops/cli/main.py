@@ -15,6 +15,7 @@ import typer
 from batch_assets import __version__
 from batch_assets.errors import BatchAssetsError
 from batch_assets.ops.cli import (
+    alerts,
     backfill,
     backfills,
     db,
@@ -42,6 +43,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(db.app, name="db")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(devices.app, name="devices")

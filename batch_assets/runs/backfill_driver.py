@@ -288,5 +288,6 @@ class _Drive:
         """Give runs that wait the priority that is wanted now."""
         priority = str(self.row["priority"])
         for run in runs:
-            if run.status is _QUEUED and run.tags.get(PRIORITY_TAG) != priority:
+            is_waiting = run.status in (_QUEUED, dg.DagsterRunStatus.NOT_STARTED)
+            if is_waiting and run.tags.get(PRIORITY_TAG) != priority:
                 self.instance.add_run_tags(run.run_id, {PRIORITY_TAG: priority})

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
@@ -79,16 +80,14 @@ def add_backfill(
             + ", expected its first day to be first_day of [dagster] or later, and its last "
             "today; correct the range"
         )
+    chosen = partitions.subset_with_partition_keys(list(wanted.keys)) if partitions else None
     instance.add_backfill(
-        PartitionBackfill.from_asset_partitions(
+        PartitionBackfill.from_asset_graph_subset(
             backfill_id=dagster_backfill_id,
-            asset_graph=graph,
-            partition_names=list(wanted.keys),
-            asset_selection=[key],
             backfill_timestamp=now.timestamp(),
             tags=dict(wanted.tags),
             dynamic_partitions_store=instance,
-            all_partitions=False,
+            asset_graph_subset=AssetGraphSubset({} if chosen is None else {key: chosen}, set()),
             title=wanted.title,
             description=None,
             run_config={"ops": {"__".join(key.path): {"config": dict(wanted.config)}}},

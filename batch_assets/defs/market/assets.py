@@ -211,13 +211,15 @@ def _stop_if_held(
     if not gate.is_closed:
         return
     rest = len(set(context.partition_keys) - {report.key for report in reports})
-    context.log.warning(
-        "paused or canceled: %s of %s days were not begun; `batch-assets resume` goes on with them",
-        rest,
-        len(context.partition_keys),
+    if not rest:
+        return
+    # Dagster calls an interrupted run failed, and would start it again, unless it was told before.
+    context.instance.report_run_canceling(
+        context.run,
+        message=f"Paused or canceled: {rest} of {len(context.partition_keys)} days were not begun; "
+        "`batch-assets resume` goes on with them.",
     )
-    if rest:
-        raise dg.DagsterExecutionInterruptedError
+    raise dg.DagsterExecutionInterruptedError
 
 
 def _failure_line(report: DayReport) -> str:

@@ -150,6 +150,8 @@ def print_backfills(
             sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
         return
     table = Table("number", "feed", "from", "to", "days", "state", "asked at", "ended at", "by")
+    for column in table.columns:
+        column.overflow = "fold"
     for item in found:
         table.add_row(
             str(item.backfill_id),

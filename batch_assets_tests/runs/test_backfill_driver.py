@@ -1,0 +1,251 @@
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import dagster as dg
+import psycopg
+import pytest
+
+from batch_assets.ops.backfills import changes
+from batch_assets.ops.backfills.read import read_backfill
+from batch_assets.ops.backfills.requests import launch
+from batch_assets.runs.backfill_driver import Driven, drive_backfills
+from batch_assets.runs.backfill_gate import open_gate
+from batch_assets.runs.backfill_states import BACKFILL_TAG, BackfillState
+from batch_assets.runs.backfill_steps import Step
+from batch_assets.runs.dagster_backfills import DAGSTER_BACKFILL_TAG, cancel_backfill, read_status
+from batch_assets_tests.ops.backfills.planted import TEN_DAYS, plant_load, plant_run, request
+
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+@dg.asset(
+    key=["market", "cn", "daily_bars"],
+    partitions_def=dg.DailyPartitionsDefinition("2024-01-01", end_offset=1),
+)
+def daily_bars() -> None:
+    pass
+
+
+@dg.op
+def nothing() -> None:
+    pass
+
+
+@dg.job
+def idle() -> None:
+    nothing()
+
+
+class Site:
+    """A database, a Dagster instance, and a backfill of ten days."""
+
+    def __init__(self, url: str, instance: dg.DagsterInstance) -> None:
+        self.url = url
+        self.instance = instance
+        self.conn = psycopg.connect(url, autocommit=True)
+        self.graph = dg.Definitions(assets=[daily_bars]).get_repository_def().asset_graph
+        launch(self.conn, request(), "ann")
+
+    def drive(self) -> list[Step]:
+        return [item.step for item in self.look()]
+
+    def look(self) -> list[Driven]:
+        return drive_backfills(
+            self.instance, self.graph, lambda: psycopg.connect(self.url), now=NOW
+        )
+
+    @property
+    def state(self) -> BackfillState:
+        return read_backfill(self.conn, 1).state
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        return read_backfill(self.conn, 1).dagster_backfill_ids
+
+    def dagster_status(self, segment: int = -1) -> str:
+        seen = read_status(self.instance, self.segments[segment])
+        assert seen is not None
+        return str(seen.status)
+
+    def finish_segment(self, status: str) -> None:
+        """What Dagster's daemon does at the end."""
+        found = self.instance.get_backfill(self.segments[-1])
+        assert found is not None
+        self.instance.update_backfill(found.with_status(type(found.status)(status)))
+
+    def plant_run(self, status: dg.DagsterRunStatus) -> str:
+        tags = {BACKFILL_TAG: "1", DAGSTER_BACKFILL_TAG: self.segments[-1]}
+        return self.instance.create_run_for_job(idle, status=status, tags=tags).run_id
+
+
+@pytest.fixture
+def site(postgres: str) -> Iterator[Site]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        site = Site(postgres, instance)
+        yield site
+        site.conn.close()
+
+
+def test_a_request_becomes_one_dagster_backfill_of_its_partitions(site: Site) -> None:
+    assert site.drive() == [Step.LAUNCH]
+    assert site.drive() == []
+
+    assert site.state is BackfillState.RUNNING
+    (segment,) = site.segments
+    found = site.instance.get_backfill(segment)
+    assert found is not None
+    assert found.asset_backfill_data is not None
+    assert found.asset_backfill_data.get_num_partitions() == len(TEN_DAYS)
+    assert found.tags[BACKFILL_TAG] == "1"
+    assert found.tags["dagster/priority"] == "-10"
+    assert (found.tags["dagster/max_retries"], site.dagster_status()) == ("3", "REQUESTED")
+
+
+def test_an_asset_or_day_that_dagster_does_not_have_ends_the_backfill_with_words(
+    site: Site,
+) -> None:
+    launch(site.conn, request("2023-12-31"), "ann")
+    launch(site.conn, request(asset_key="market/us/daily_bars"), "ann")
+
+    site.look()
+
+    assert site.state is BackfillState.RUNNING
+    no_day, no_asset = (read_backfill(site.conn, number) for number in (2, 3))
+    assert (no_day.state, no_asset.state) == (BackfillState.FAILED, BackfillState.FAILED)
+    assert "has no partition 2023-12-31" in no_day.problem
+    assert "asset market/us/daily_bars is not among" in no_asset.problem
+
+
+def test_what_a_pause_held_back_is_launched_on_resumption_and_nothing_else(site: Site) -> None:
+    site.drive()
+    run = plant_run(site.conn, 1, site.plant_run(dg.DagsterRunStatus.STARTED))
+    gate = open_gate(lambda: psycopg.connect(site.url), run, "cn", {BACKFILL_TAG: "1"})
+    assert gate.may_begin()
+    for key in TEN_DAYS[:3]:
+        plant_load(site.conn, run, key)
+    plant_load(site.conn, run, TEN_DAYS[3], "failed", error=("UnreadableSource", "cut off"))
+    plant_load(site.conn, run, TEN_DAYS[4], "failed", reason="holder_died")
+
+    changes.pause(site.conn, 1, "bob")
+    assert site.drive() == []
+    closed = open_gate(lambda: psycopg.connect(site.url), run, "cn", {BACKFILL_TAG: "1"})
+    assert not closed.may_begin()
+    dagster_run = site.instance.get_run_by_id(run)
+    assert dagster_run is not None
+    site.instance.report_run_canceled(dagster_run)
+    assert site.drive() == [Step.REST]
+    assert (site.state, site.drive()) == (BackfillState.PAUSED, [])
+    site.finish_segment("COMPLETED_FAILED")
+    assert (site.state, site.drive()) == (BackfillState.PAUSED, [])
+    changes.resume(site.conn, 1, "bob")
+
+    assert site.drive() == [Step.LAUNCH]
+
+    second = site.instance.get_backfill(site.segments[1])
+    assert second is not None
+    assert second.asset_backfill_data is not None
+    # Six of ten: a day that failed fails again, one whose run was killed does not.
+    assert second.asset_backfill_data.get_num_partitions() == 6
+    assert site.dagster_status(0) == "COMPLETED_FAILED"
+
+
+def test_a_pause_before_the_first_run_takes_everything_back(site: Site) -> None:
+    site.drive()
+    changes.pause_feed(site.conn, "cn", "bob")
+
+    assert site.drive() == [Step.HOLD]
+
+    assert site.dagster_status() == "CANCELING"
+    assert site.drive() == [Step.REST]
+    site.finish_segment("CANCELED")
+    changes.resume_feed(site.conn, "cn", "bob")
+    assert site.drive() == [Step.LAUNCH]
+    assert len(site.segments) == 2
+
+
+@pytest.mark.parametrize(
+    ("days", "state"),
+    [
+        (["success"] * 10, "success"),
+        (["success"] * 9 + ["failed"], "partial"),
+        (["skipped"] * 9 + ["failed"], "failed"),
+        (["success"] * 9 + ["partial"], "partial"),
+        (["success"] * 9, "partial"),
+        ([], "failed"),
+    ],
+)
+def test_the_end_says_what_became_of_the_partitions(
+    site: Site, days: list[str], state: str
+) -> None:
+    site.drive()
+    run = plant_run(site.conn, 1, "run")
+    for key, outcome in zip(TEN_DAYS, days, strict=False):
+        plant_load(site.conn, run, key, outcome, reason="not_a_session")
+    site.finish_segment("COMPLETED_FAILED")
+
+    assert site.drive() == [Step.END]
+
+    assert (str(site.state), site.drive()) == (state, [])
+
+
+def test_cancel_ends_what_runs_and_never_touches_what_is_finished(site: Site) -> None:
+    site.drive()
+    run_id = site.plant_run(dg.DagsterRunStatus.STARTED)
+    changes.cancel(site.conn, 1, "bob")
+    assert site.drive() == [Step.STOP]
+    assert site.dagster_status() == "CANCELING"
+    run = site.instance.get_run_by_id(run_id)
+    assert run is not None
+    site.instance.report_run_canceled(run)
+    site.finish_segment("CANCELED")
+    assert site.drive() == [Step.END]
+    assert site.state is BackfillState.CANCELED
+
+    site.finish_segment("COMPLETED_SUCCESS")
+
+    assert not cancel_backfill(site.instance, site.segments[0])
+    assert site.dagster_status() == "COMPLETED_SUCCESS"
+
+
+def test_a_backfill_whose_runs_are_all_done_is_left_to_finish(site: Site) -> None:
+    site.drive()
+    site.plant_run(dg.DagsterRunStatus.SUCCESS)
+    changes.cancel(site.conn, 1, "bob")
+
+    assert site.drive() == []
+
+    assert site.dagster_status() == "REQUESTED"
+
+
+def test_a_driver_that_died_before_it_told_dagster_is_made_up_for(site: Site) -> None:
+    site.conn.execute(
+        "INSERT INTO ops.backfill_segments (dagster_backfill_id, backfill_id, partitions, held_at)"
+        " VALUES ('lost', 1, 10, now())"
+    )
+
+    assert site.drive() == [Step.LAUNCH]
+
+    assert len(site.segments) == 2
+    assert site.dagster_status() == "REQUESTED"
+
+
+def test_two_drivers_do_not_work_at_once(site: Site) -> None:
+    with psycopg.connect(site.url) as other:
+        row = other.execute("SELECT pg_try_advisory_lock(%s)", (0x6261_6472,)).fetchone()
+        assert row == (True,)
+
+        assert site.drive() == []
+
+    assert site.drive() == [Step.LAUNCH]
+
+
+def test_priority_reorders_the_runs_that_wait(site: Site) -> None:
+    site.drive()
+    run_id = site.plant_run(dg.DagsterRunStatus.NOT_STARTED)
+    changes.set_priority(site.conn, 1, 7, "bob")
+
+    site.drive()
+
+    run = site.instance.get_run_by_id(run_id)
+    assert run is not None
+    assert run.tags["dagster/priority"] == "7"

@@ -87,7 +87,11 @@ def add_backfill(
             backfill_timestamp=now.timestamp(),
             tags=dict(wanted.tags),
             dynamic_partitions_store=instance,
-            asset_graph_subset=AssetGraphSubset({} if chosen is None else {key: chosen}, set()),
+            asset_graph_subset=AssetGraphSubset(  # type: ignore[call-arg]
+                # reason: Dagster wraps the class in a way that hides its two fields
+                {} if chosen is None else {key: chosen},
+                set(),
+            ),
             title=wanted.title,
             description=None,
             run_config={"ops": {"__".join(key.path): {"config": dict(wanted.config)}}},

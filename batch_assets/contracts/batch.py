@@ -13,6 +13,9 @@ import pyarrow as pa
 Original = Mapping[str, str | None]
 """The values of one row as the source wrote them, by the source's column names."""
 
+Position = Mapping[str, int | str]
+"""How far a source has been read, in its own terms; kept in checkpoints, so JSON."""
+
 POSITION_SCHEMA = pa.schema(
     [
         pa.field("file", pa.dictionary(pa.int32(), pa.string()), nullable=False),

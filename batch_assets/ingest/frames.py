@@ -12,7 +12,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from batch_assets.contracts.batch import POSITION_SCHEMA, Original, SourceBatch
+from batch_assets.contracts.batch import POSITION_SCHEMA, Original, Position, SourceBatch
 from batch_assets.contracts.table import Disposition, Scope, TableContract, Window
 from batch_assets.errors import SchemaMismatch
 from batch_assets.loading.bulk import BulkFeed, BulkStream, Constants, OpenStream
@@ -20,7 +20,7 @@ from batch_assets.loading.encode import encode_batches
 from batch_assets.loading.leases import Connector
 from batch_assets.loading.load import load_windows
 from batch_assets.loading.options import LoadOptions
-from batch_assets.loading.prepare import Position, WindowSource
+from batch_assets.loading.prepare import WindowSource
 from batch_assets.loading.report import LoadReport
 from batch_assets.loading.target_table import ensure_table
 from batch_assets.postgres.names import column_list, table_identifier

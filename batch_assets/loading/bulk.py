@@ -12,9 +12,8 @@ from typing import Protocol
 import psycopg
 from psycopg import sql
 
-from batch_assets.contracts.batch import RejectedRow
+from batch_assets.contracts.batch import Position, RejectedRow
 from batch_assets.errors import LedgerImbalance
-from batch_assets.loading.prepare import Position
 from batch_assets.postgres.names import column_list
 
 Constants = Mapping[str, int | str]

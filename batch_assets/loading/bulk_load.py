@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
@@ -25,6 +24,7 @@ from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.loads import Closing, close_published, close_running_load
 from batch_assets.loading.prepare import WindowSource, check_window_limits, count_reasons
 from batch_assets.loading.publish import check_target
+from batch_assets.loading.publishing import Publishing
 from batch_assets.loading.refused_rows import merge_isolating
 from batch_assets.loading.report import (
     QUOTED_REJECTS,
@@ -36,17 +36,14 @@ from batch_assets.loading.report import (
 from batch_assets.loading.staging import StagingTable, place_constants
 from batch_assets.loading.windows import count_windows
 
-if TYPE_CHECKING:
-    from batch_assets.loading.publisher import Publisher
-
 _TEMPORARY = sql.Identifier("pg_temp", "batch_assets_bulk")
 
 
 @dataclass(slots=True)
 class BulkLoad:
-    """The load of one window, whose lease is held by `publisher`."""
+    """The load of one window, whose lease is held by the caller."""
 
-    publisher: "Publisher"
+    publishing: Publishing
     source: WindowSource
     feed: BulkFeed
     tokens: Mapping[str, int]
@@ -57,7 +54,7 @@ class BulkLoad:
     @property
     def conn(self) -> psycopg.Connection:
         """The publishing connection."""
-        return self.publisher.conn
+        return self.publishing.conn
 
     def run(self) -> LoadReport:
         """Copy, merge, publish, report.
@@ -74,7 +71,7 @@ class BulkLoad:
 
     def _direct(self) -> Closing | None:
         """Into the target; None if the window has rows, or the target refuses some."""
-        target, window = self.publisher.target, self.source.window
+        target, window = self.publishing.target, self.source.window
         before = self._count()
         if before:
             return None
@@ -94,7 +91,7 @@ class BulkLoad:
 
     def _merged(self) -> Closing:
         """By way of staging; refused and conflicting rows become dead letters."""
-        target, window = self.publisher.target, self.source.window
+        target, window = self.publishing.target, self.source.window
         table = StagingTable(target, _TEMPORARY)
         table.create(self.conn)
         constants = place_constants(1, self.source.source_file)
@@ -109,7 +106,7 @@ class BulkLoad:
             table,
             window,
             self.load_id,
-            limit_rows=self.publisher.options.reject_limit.rows,
+            limit_rows=self.publishing.options.reject_limit.rows,
         )
         self.rejected.extend(refused)
         table.drop(self.conn)
@@ -128,7 +125,7 @@ class BulkLoad:
 
     def _count(self) -> int:
         window = self.source.window
-        return count_windows(self.conn, self.publisher.target.parts, [window])[window.key]
+        return count_windows(self.conn, self.publishing.target.parts, [window])[window.key]
 
     def _closing(
         self, stream: BulkStream, counts: Ledger, path: PublishPath, before: int, after: int
@@ -141,14 +138,14 @@ class BulkLoad:
         """
         self.read = stream.read
         self.rejected.extend(stream.rejected)
-        resource = self.publisher.context.resource(self.source.window)
+        resource = self.publishing.context.resource(self.source.window)
         check_window_limits(
             resource,
-            self.publisher.context.contract,
+            self.publishing.context.contract,
             stream.read,
             count_reasons(self.rejected),
             Counter(),
-            self.publisher.options.reject_limit,
+            self.publishing.options.reject_limit,
         )
         early = Ledger(read=stream.read, rejected=len(stream.rejected), skipped=stream.skipped)
         ledger = counts + early
@@ -168,7 +165,7 @@ class BulkLoad:
         if closing.ledger.read == 0 and not self.feed.empty_ok:
             self.conn.rollback()
             return self._close_empty()
-        context, window = self.publisher.context, self.source.window
+        context, window = self.publishing.context, self.source.window
         if self.rejected:
             write_dead_letters(self.conn, context, window, self.load_id, self.rejected)
         close_published(self.conn, context, window, self.source.source_hash, closing)
@@ -197,7 +194,7 @@ class BulkLoad:
             reasons=count_reasons(self.rejected),
             quoted=tuple(self.rejected[:QUOTED_REJECTS]),
         )
-        return close_failed(self.conn, self.publisher.context, failure, self.tokens)
+        return close_failed(self.conn, self.publishing.context, failure, self.tokens)
 
     def _report(self, closing: Closing, started: float) -> LoadReport:
         return LoadReport(

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import psycopg
 from psycopg.types.json import Jsonb
 
+from batch_assets.contracts.batch import Position
 from batch_assets.loading.loads import LoadContext
-from batch_assets.loading.prepare import Position, WindowSource
+from batch_assets.loading.prepare import WindowSource
 from batch_assets.postgres.sql_files import read_query
 
 

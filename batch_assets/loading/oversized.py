@@ -4,16 +4,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import psutil
 import psycopg
 
-from batch_assets.contracts.batch import RejectedRow
+from batch_assets.contracts.batch import Position, RejectedRow
 from batch_assets.contracts.validate import ValidatedBatch, validate_batch
 from batch_assets.errors import BatchAssetsError, RejectLimitExceeded, WindowRuleBroken
 from batch_assets.execution.failpoints import reach
-from batch_assets.loading.bulk_stage import stage_streams
+from batch_assets.loading.bulk import BulkFeed, copy_stream
 from batch_assets.loading.checkpoints import (
     Chunk,
     Progress,
@@ -27,13 +26,9 @@ from batch_assets.loading.failures import Failure, close_failed
 from batch_assets.loading.leases import release_leases, require_leases
 from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.loads import Closing, close_published
-from batch_assets.loading.prepare import (
-    Position,
-    WindowSource,
-    belonging_rules,
-    check_window_limits,
-)
+from batch_assets.loading.prepare import WindowSource, belonging_rules, check_window_limits
 from batch_assets.loading.publish import check_target, merge_staged
+from batch_assets.loading.publishing import Publishing
 from batch_assets.loading.refused_rows import merge_isolating
 from batch_assets.loading.report import (
     QUOTED_REJECTS,
@@ -43,20 +38,17 @@ from batch_assets.loading.report import (
     RecognisedBy,
 )
 from batch_assets.loading.shared_target import count_keys, prepare_shared
-from batch_assets.loading.staging import StagingTable
+from batch_assets.loading.staging import StagingTable, place_constants
 from batch_assets.loading.window_checks import find_incomplete
 from batch_assets.loading.windows import count_windows
 from batch_assets.postgres.sql_files import read_query
 
-if TYPE_CHECKING:
-    from batch_assets.loading.publisher import Publisher
-
 
 @dataclass(slots=True)
 class OversizedLoad:
-    """The load of one large window, whose lease is held by `publisher`."""
+    """The load of one large window, whose lease is held by the caller."""
 
-    publisher: "Publisher"
+    publishing: Publishing
     source: WindowSource
     tokens: Mapping[str, int]
     load_id: int
@@ -67,13 +59,13 @@ class OversizedLoad:
     refused: list[RejectedRow] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        publisher = self.publisher
-        self.table = StagingTable.of(publisher.context, publisher.target, self.source)
+        publishing = self.publishing
+        self.table = StagingTable.of(publishing.context, publishing.target, self.source)
 
     @property
     def conn(self) -> psycopg.Connection:
         """The publishing connection."""
-        return self.publisher.conn
+        return self.publishing.conn
 
     def run(self) -> LoadReport:
         """Stage what is missing, publish, report.
@@ -91,9 +83,9 @@ class OversizedLoad:
 
     def _resume(self) -> None:
         """Continue an earlier load of the same source, or begin with an empty table."""
-        context = self.publisher.context
+        context = self.publishing.context
         progress = read_progress(self.conn, context, self.source)
-        force = self.publisher.options.force
+        force = self.publishing.options.force
         if progress.chunk_no and self.table.exists(self.conn) and not force:
             self.table.check_count(self.conn, progress.staged)
             window = self.source.window
@@ -114,7 +106,7 @@ class OversizedLoad:
 
     def _stage(self) -> None:
         if self.source.bulk is not None and self.source.bulk.chunks is not None:
-            stage_streams(self, self.source.bulk)
+            self._stage_streams(self.source.bulk)
             return
         for pieces, read, skipped, position in self._chunks(self.progress.position):
             started = time.perf_counter()
@@ -122,11 +114,36 @@ class OversizedLoad:
             resident = psutil.Process().memory_info().rss
             self.chunk_size.observe(time.perf_counter() - started, resident)
 
+    def _stage_streams(self, feed: BulkFeed) -> None:
+        """Stage what is missing; the size of the next chunk is asked for when it begins."""
+        assert feed.chunks is not None  # noqa: S101 - the caller asked
+        size = self.chunk_size
+        for chunk in feed.chunks(self.progress.position, lambda: size.current_rows):
+            started = time.perf_counter()
+            chunk_no = self.progress.chunk_no + 1
+            constants = place_constants(chunk_no, self.source.source_file)
+            columns = [*self.publishing.context.contract.columns.names, *constants]
+            with chunk.open(constants) as stream:
+                staged = copy_stream(self.conn, self.table.name, columns, stream)
+            self.commit_chunk(
+                Chunk(
+                    chunk_no=chunk_no,
+                    staged=staged,
+                    read=stream.read,
+                    rejected=len(stream.rejected),
+                    skipped=stream.skipped,
+                    position=chunk.position,
+                    broken={},
+                ),
+                list(stream.rejected),
+            )
+            size.observe(time.perf_counter() - started, psutil.Process().memory_info().rss)
+
     def _chunks(
         self, position: Position | None
     ) -> Iterator[tuple[list[ValidatedBatch], int, int, Position]]:
         """Validated batches, read and skipped rows and the position after them, per chunk."""
-        contract, scope = self.publisher.context.contract, self.publisher.context.scope
+        contract, scope = self.publishing.context.contract, self.publishing.context.scope
         rules = belonging_rules(contract, scope, self.source.window)
         pieces: list[ValidatedBatch] = []
         rows = read = skipped = 0
@@ -167,7 +184,7 @@ class OversizedLoad:
 
     def commit_chunk(self, chunk: Chunk, rejected: list[RejectedRow]) -> None:
         """Commit staged rows with their checkpoint and dead letters."""
-        context, progress = self.publisher.context, self.progress
+        context, progress = self.publishing.context, self.progress
         write_dead_letters(self.conn, context, self.source.window, self.load_id, rejected)
         write_checkpoint(self.conn, context, self.source, self.load_id, chunk)
         require_leases(self.conn, dict(self.tokens))
@@ -187,7 +204,7 @@ class OversizedLoad:
 
     def _publish(self, progress: Progress) -> LoadReport:
         """Merge the staged rows into the target and commit everything together."""
-        context, target = self.publisher.context, self.publisher.target
+        context, target = self.publishing.context, self.publishing.target
         window = self.source.window
         self.table.check_count(self.conn, progress.staged)
         duplicates = conflicts = 0
@@ -229,7 +246,7 @@ class OversizedLoad:
 
     def _check_limits(self, progress: Progress) -> dict[str, int]:
         """Rejected rows by rule, if they are within the limits."""
-        context = self.publisher.context
+        context = self.publishing.context
         reasons = self._reasons()
         check_window_limits(
             context.resource(self.source.window),
@@ -237,13 +254,13 @@ class OversizedLoad:
             progress.read,
             reasons,
             progress.broken,
-            self.publisher.options.reject_limit,
+            self.publishing.options.reject_limit,
         )
         return reasons
 
     def _merge(self) -> Ledger:
         """The server's counts; rows that the table refuses become dead letters, where they may."""
-        target, window, load_id = self.publisher.target, self.source.window, self.load_id
+        target, window, load_id = self.publishing.target, self.source.window, self.load_id
         if self.source.bulk is None:
             source = self.table.as_merge_source(load_id)
             return merge_staged(self.conn, target, source, [window], [load_id])[load_id]
@@ -253,15 +270,15 @@ class OversizedLoad:
             self.table,
             window,
             load_id,
-            limit_rows=self.publisher.options.reject_limit.rows,
+            limit_rows=self.publishing.options.reject_limit.rows,
         )
-        write_dead_letters(self.conn, self.publisher.context, window, load_id, self.refused)
+        write_dead_letters(self.conn, self.publishing.context, window, load_id, self.refused)
         self.quoted.extend(self.refused[: QUOTED_REJECTS - len(self.quoted)])
         return counts
 
     def _count(self) -> int:
         """Rows of the window in the target; of a shared one, rows with the staged keys."""
-        target, window = self.publisher.target, self.source.window
+        target, window = self.publishing.target, self.source.window
         if target.contract.shares_target:
             staged = self.table.as_merge_source(self.load_id)
             return count_keys(self.conn, target, staged).get(self.load_id, 0)
@@ -271,7 +288,7 @@ class OversizedLoad:
         """Make dead letters of rows that disagree; returns whether any key is repeated."""
         if not self.table.find_repeated(self.conn):
             return False
-        context, window = self.publisher.context, self.source.window
+        context, window = self.publishing.context, self.source.window
         for rows in self.table.read_conflicts(self.conn):
             write_dead_letters(self.conn, context, window, self.load_id, rows)
             # After a failed publish they are found a second time.
@@ -284,7 +301,7 @@ class OversizedLoad:
         if isinstance(error, RejectLimitExceeded | WindowRuleBroken):
             # The rollback took the rows with it that explain why.
             self._write_conflicts()
-            context, window = self.publisher.context, self.source.window
+            context, window = self.publishing.context, self.source.window
             write_dead_letters(self.conn, context, window, self.load_id, self.refused)
         reasons = self._reasons()
         failure = Failure(
@@ -295,10 +312,10 @@ class OversizedLoad:
             reasons=reasons,
             quoted=tuple(self.quoted[:QUOTED_REJECTS]),
         )
-        return close_failed(self.conn, self.publisher.context, failure, self.tokens)
+        return close_failed(self.conn, self.publishing.context, failure, self.tokens)
 
     def _commit_publish(self, closing: Closing) -> None:
-        context = self.publisher.context
+        context = self.publishing.context
         source_hash = self.source.source_hash
         close_published(self.conn, context, self.source.window, source_hash, closing)
         clear_checkpoints(self.conn, context, self.source)

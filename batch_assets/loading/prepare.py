@@ -7,25 +7,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batch_assets.contracts.batch import RejectedRow, SourceBatch, Violation, place_of
+from batch_assets.contracts.batch import Position, RejectedRow, SourceBatch, Violation, place_of
 from batch_assets.contracts.rules import RowRule, fails_window
 from batch_assets.contracts.table import Scope, TableContract, Window
 from batch_assets.contracts.validate import ValidatedBatch, validate_batch
 from batch_assets.errors import BatchAssetsError, RejectLimitExceeded, WindowRuleBroken
+from batch_assets.loading.bulk import BulkFeed
 from batch_assets.loading.content_hash import hash_rows
 from batch_assets.loading.duplicates import sort_by_key
 from batch_assets.loading.loads import Outcome
 from batch_assets.loading.report import LoadState
-
-if TYPE_CHECKING:
-    from batch_assets.loading.bulk import BulkFeed
-
-Position = Mapping[str, int | str]
 
 # A rejected row with its original values and one violation takes about this much (measured with
 # twelve columns); only the order of magnitude matters.
@@ -48,7 +43,7 @@ class WindowSource:
     source_file: str
     source_hash: str | None
     read: Callable[[Position | None], Iterator[SourceBatch]]
-    bulk: "BulkFeed | None" = None
+    bulk: BulkFeed | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,14 +23,12 @@ from batch_assets.loading.leases import (
 from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.loads import (
     Closing,
-    LoadContext,
     Outcome,
     close_published,
     read_last_chunk_rows,
     record_outcomes,
 )
 from batch_assets.loading.opening import open_windows
-from batch_assets.loading.options import LoadOptions
 from batch_assets.loading.oversized import OversizedLoad
 from batch_assets.loading.pipeline import Group
 from batch_assets.loading.prepare import (
@@ -40,7 +38,8 @@ from batch_assets.loading.prepare import (
     WindowSource,
     count_reasons,
 )
-from batch_assets.loading.publish import Published, Target, publish_windows
+from batch_assets.loading.publish import Published, publish_windows
+from batch_assets.loading.publishing import Publishing
 from batch_assets.loading.report import QUOTED_REJECTS, LoadReport, LoadState
 from batch_assets.loading.shared_target import publish_shared
 
@@ -52,13 +51,9 @@ _FIRST_CHUNK_ROWS = 16_384
 
 
 @dataclass(slots=True)
-class Publisher:
+class Publisher(Publishing):
     """Publishes groups on one connection, each in one transaction."""
 
-    conn: psycopg.Connection
-    context: LoadContext
-    target: Target
-    options: LoadOptions
     heartbeat: Heartbeat
     stop: threading.Event
 

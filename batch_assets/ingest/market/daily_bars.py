@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
-from batch_assets.contracts.batch import SourceBatch
+from batch_assets.contracts.batch import Position, SourceBatch
 from batch_assets.contracts.table import Scope, TableContract, Window
 from batch_assets.contracts.window_checks import Finding
 from batch_assets.errors import BatchAssetsError, SourceUnavailable, UnreadableSource
@@ -21,7 +21,7 @@ from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.load import load_windows
 from batch_assets.loading.loads import LoadContext, Outcome
 from batch_assets.loading.options import RECOGNISE_WINDOWS, LoadOptions
-from batch_assets.loading.prepare import Position, RejectLimit, WindowSource
+from batch_assets.loading.prepare import RejectLimit, WindowSource
 from batch_assets.loading.report import LoadReport, LoadState
 from batch_assets.loading.window_checks import read_findings
 from batch_assets.settings import LoadingSettings

@@ -8,13 +8,13 @@ from datetime import date
 
 import pyarrow as pa
 
-from batch_assets.contracts.batch import POSITION_SCHEMA, Original, SourceBatch
+from batch_assets.contracts.batch import POSITION_SCHEMA, Original, Position, SourceBatch
 from batch_assets.contracts.table import Scope, TableContract, Window
 from batch_assets.errors import UnreadableSource
 from batch_assets.loading.leases import Connector
 from batch_assets.loading.load import load_windows
 from batch_assets.loading.options import LoadOptions
-from batch_assets.loading.prepare import Position, WindowSource
+from batch_assets.loading.prepare import WindowSource
 from batch_assets.loading.report import LoadReport
 from batch_assets.sources.market.reference import (
     ADJUSTMENT_FACTORS,

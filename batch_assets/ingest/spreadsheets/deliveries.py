@@ -11,7 +11,7 @@ from hashlib import sha256
 from itertools import chain, islice
 from pathlib import Path
 
-from batch_assets.contracts.batch import SourceBatch
+from batch_assets.contracts.batch import Position, SourceBatch
 from batch_assets.contracts.table import Disposition, Window
 from batch_assets.errors import BatchAssetsError, SourceChanged, UnreadableSource
 from batch_assets.execution.isolation import (
@@ -21,7 +21,7 @@ from batch_assets.execution.isolation import (
     TaskOutcome,
     TaskResult,
 )
-from batch_assets.loading.prepare import Position, WindowSource
+from batch_assets.loading.prepare import WindowSource
 from batch_assets.sources.spreadsheets.preflight import Refusal
 from batch_assets.sources.spreadsheets.spool import ReadRequest, ReadResult, hash_file, read_spool
 from batch_assets.sources.spreadsheets.template import SpreadsheetTemplate

@@ -6,11 +6,12 @@ from contextlib import closing
 import psycopg
 from psycopg import sql
 
+from batch_assets.contracts.batch import Position
 from batch_assets.loading.leases import Connector
 from batch_assets.loading.report import LoadReport
 from batch_assets.postgres.names import table_identifier
 from batch_assets.sources.tables.open import open_snapshot, reading
-from batch_assets.sources.tables.statement import Position, SourceStatement
+from batch_assets.sources.tables.statement import SourceStatement
 from batch_assets.sources.tables.transfer import Transfer, TransferMode
 
 Counts = tuple[str, int, int, int]

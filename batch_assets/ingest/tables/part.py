@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import psycopg
 from psycopg import sql
 
-from batch_assets.contracts.batch import RejectedRow
+from batch_assets.contracts.batch import Position, RejectedRow
 from batch_assets.contracts.table import Window
 from batch_assets.errors import LedgerImbalance
 from batch_assets.ingest.tables.target import TransferPlan, plan_transfer
@@ -30,7 +30,6 @@ from batch_assets.loading.streams import Part, Stream, StreamOptions
 from batch_assets.loading.streams import open_stream as take_stream
 from batch_assets.postgres.sql_files import read_query
 from batch_assets.sources.tables.open import open_snapshot
-from batch_assets.sources.tables.statement import Position
 from batch_assets.sources.tables.transfer import Transfer
 
 _STAGING = sql.Identifier("pg_temp", "batch_assets_part")

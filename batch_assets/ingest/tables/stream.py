@@ -15,6 +15,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from batch_assets.contracts.batch import Position
 from batch_assets.errors import BatchAssetsError, DataError
 from batch_assets.execution.failpoints import reach
 from batch_assets.ingest.tables.part import PartWriter, open_writer
@@ -31,7 +32,6 @@ from batch_assets.sources.tables.decode import prepare_session
 from batch_assets.sources.tables.horizon import Horizon, below, find_horizon, start_of_run
 from batch_assets.sources.tables.open import open_snapshot, reading
 from batch_assets.sources.tables.queue_table import QueueTable
-from batch_assets.sources.tables.statement import Position
 from batch_assets.sources.tables.transfer import Transfer, TransferMode
 
 # Where no earlier chunk says better.

@@ -15,7 +15,7 @@ from functools import partial
 import psycopg
 from psycopg import sql
 
-from batch_assets.contracts.batch import SourceBatch
+from batch_assets.contracts.batch import Position, SourceBatch
 from batch_assets.contracts.table import Scope, Window
 from batch_assets.ingest.tables.target import TransferPlan, plan_transfer
 from batch_assets.loading.bulk import BulkChunk, BulkFeed, BulkStream, Constants
@@ -24,7 +24,7 @@ from batch_assets.loading.encode import encode_batches
 from batch_assets.loading.leases import Connector
 from batch_assets.loading.load import load_windows
 from batch_assets.loading.options import LoadOptions
-from batch_assets.loading.prepare import Position, RejectLimit, WindowSource
+from batch_assets.loading.prepare import RejectLimit, WindowSource
 from batch_assets.loading.report import LoadReport
 from batch_assets.postgres.result_columns import estimate_rows
 from batch_assets.settings import LoadingSettings

@@ -16,8 +16,9 @@ from datetime import datetime
 import psycopg
 from psycopg import sql
 
+from batch_assets.contracts.batch import Position
 from batch_assets.postgres.sql_files import read_query
-from batch_assets.sources.tables.statement import OrderedColumns, Position, SourceStatement, written
+from batch_assets.sources.tables.statement import OrderedColumns, SourceStatement, written
 from batch_assets.sources.tables.transfer import Transfer
 
 # A row is settled if its transaction is older than every one that may still write. age() counts

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
+from batch_assets.contracts.batch import Position
 from batch_assets.errors import ConfigurationError
 from batch_assets.postgres.names import table_identifier
 from batch_assets.postgres.result_columns import describe_statement
 from batch_assets.sources.tables.transfer import Transfer
-
-Position = Mapping[str, int | str]
 
 
 def written(text: str) -> sql.SQL:

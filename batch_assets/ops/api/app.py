@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from batch_assets import __version__
 from batch_assets.monitoring.settings import read_alert_settings
 from batch_assets.monitoring.watch import watch_until
-from batch_assets.ops.api import devices, documents, failures, health, metrics
+from batch_assets.ops.api import backfills, devices, documents, failures, health, metrics, sync
 from batch_assets.ops.api.context import ApiContext
 from batch_assets.ops.api.limits import BodyLimit
 from batch_assets.ops.api.settings import read_api_settings
@@ -70,6 +70,8 @@ def build_app(
     app.include_router(metrics.router)
     app.include_router(devices.router)
     app.include_router(documents.router)
+    app.include_router(sync.router)
+    app.include_router(backfills.router)
     return app
 
 

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated
 
 import psycopg
-from fastapi import Request
+from fastapi import Depends, Request
 from psycopg_pool import ConnectionPool
 
 from batch_assets.postgres.connect import translating_errors
@@ -36,3 +37,6 @@ def context_of(request: Request) -> ApiContext:
     """The context of the application that serves a request; a dependency of routes."""
     context: ApiContext = request.app.state.context
     return context
+
+
+Context = Annotated[ApiContext, Depends(context_of)]

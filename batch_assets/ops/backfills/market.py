@@ -70,6 +70,15 @@ def request_days(
     )
 
 
+def find_feed_name(settings: Settings, name: str | None = None) -> str:
+    """The name of a configured feed; of the default one if none is named.
+
+    Raises:
+        ConfigurationError: There is none of that name.
+    """
+    return choose_feed(build_feeds(settings.section("market"), settings.config_dir), name).name
+
+
 def _check_range(settings: Settings, first: date, last: date, now: datetime) -> None:
     if last < first:
         raise RequestRefused(

@@ -81,7 +81,8 @@ def headline(progress: Progress, language: Language) -> str:
 def counts_text(progress: Progress, language: Language) -> str:
     """`progress: 3/10  success: 2, failed: 0, skipped: 1`."""
     texts = _TEXTS[language]
-    text = texts["counts"].format(done=progress.done, total=progress.total, **_counts(progress))
+    counts = outcome_counts(progress)
+    text = texts["counts"].format(done=progress.done, total=progress.total, **counts)
     without = _without_data(progress)
     return text + (texts["open"].format(open=without) if without else "")
 
@@ -125,7 +126,7 @@ def summary(progress: Progress, language: Language) -> str:
     minutes, seconds = divmod(round(progress.seconds or 0), 60)
     mark = {"success": "✅", "partial": "⚠️", "failed": "❌"}.get(progress.backfill.phase, "⏹")
     text = texts["ended"].format(
-        **_counts(progress),
+        **outcome_counts(progress),
         open=texts["open_short"].format(open=without) if without else "",
         minutes=minutes,
         seconds=seconds,
@@ -133,7 +134,8 @@ def summary(progress: Progress, language: Language) -> str:
     return f"{mark} {text}"
 
 
-def _counts(progress: Progress) -> dict[str, int]:
+def outcome_counts(progress: Progress) -> dict[str, int]:
+    """Days as people count them: `success`, `failed`, `skipped`."""
     # What was never begun is not there, and a backfill that has ended will not bring it.
     is_over = progress.backfill.state.is_final and progress.backfill.phase != "canceled"
     lost = progress.waiting + progress.running if is_over else 0

@@ -2,6 +2,9 @@
 
 Order, first wins: environment variable, batch_assets.toml, default. Each domain validates its own
 section of the file (`Settings.section`), so that adding a domain does not change this module.
+
+A secret comes from the variable itself or from the file that the same name with `_FILE` names, as
+container engines hand them over; never from both.
 """
 
 import os
@@ -11,6 +14,7 @@ from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
@@ -18,6 +22,9 @@ from batch_assets.errors import ConfigurationError
 
 CONFIG_NAME = "batch_assets.toml"
 ENVIRONMENT_PREFIX = "BATCH_ASSETS_"
+_URL_NAME = f"{ENVIRONMENT_PREFIX}DATABASE_URL"
+_PASSWORD_NAME = f"{ENVIRONMENT_PREFIX}DATABASE_PASSWORD"
+_ADDRESS_NAMES = (_URL_NAME, f"{_URL_NAME}_FILE", _PASSWORD_NAME, f"{_PASSWORD_NAME}_FILE")
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -151,12 +158,19 @@ class Settings(BaseModel):
         names = ("LC_ALL", "LC_MESSAGES", "LANG")
         return next((self._environ[name] for name in names if self._environ.get(name)), "")
 
+    def given_address(self) -> dict[str, str]:
+        """The variables that say where the database is, as they were set."""
+        return {name: self._environ[name] for name in _ADDRESS_NAMES if name in self._environ}
+
     def secret(self, name: str) -> SecretStr | None:
         """A token that the environment holds; None if the variable is unset or empty.
 
         Read when it is asked for, so that a process needs only the tokens it uses.
+
+        Raises:
+            ConfigurationError: The file that `<name>_FILE` names cannot be read, or both are set.
         """
-        value = self._environ.get(name, "").strip()
+        value = _secret_text(self._environ, name)
         return SecretStr(value) if value else None
 
 
@@ -227,8 +241,11 @@ def load_settings(
 def _database_section(written: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
     """The section as written, with what the environment says in its place."""
     section = dict(written)
+    if url := _secret_text(environ, _URL_NAME):
+        section["url"] = url
+    if password := _secret_text(environ, _PASSWORD_NAME):
+        section["url"] = _with_password(str(section.get("url", "")), password)
     for name, key in (
-        (f"{ENVIRONMENT_PREFIX}DATABASE_URL", "url"),
         (f"{ENVIRONMENT_PREFIX}ENV", "environment"),
         ("PGPOOL_SIZE", "pool_max"),
         ("DB_POOL_SIZE", "pool_max"),
@@ -240,6 +257,45 @@ def _database_section(written: Mapping[str, Any], environ: Mapping[str, str]) ->
         size = section.get("pool_max", _default_pool_max(section.get("environment", "dev")))
         section["pool_max"] = _count("DB_POOL_SIZE", size) + _count("DB_MAX_OVERFLOW", overflow)
     return section
+
+
+def _secret_text(environ: Mapping[str, str], name: str) -> str:
+    """What a variable says, or the file that `<name>_FILE` names; empty if neither is set."""
+    value = environ.get(name, "").strip()
+    file = environ.get(f"{name}_FILE", "").strip()
+    if not file:
+        return value
+    if value:
+        raise ConfigurationError(
+            f"{name} and {name}_FILE are both set, expected one of them; unset the other"
+        )
+    try:
+        text = Path(file).expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigurationError(
+            f"{name}_FILE names {file}, which cannot be read: {reason}; expected a text file that "
+            "this user may read; correct the path or the file's permissions"
+        ) from None
+    if not text:
+        raise ConfigurationError(
+            f"{name}_FILE names {file}, which is empty; expected the secret; write it there, or "
+            f"unset {name}_FILE"
+        )
+    return text
+
+
+def _with_password(url: str, password: str) -> str:
+    """Put a password into a URL that names a user and no password."""
+    scheme, mark, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    user, at, hosts = authority.rpartition("@")
+    if not (mark and at and user) or ":" in user:
+        raise ConfigurationError(
+            f"{_PASSWORD_NAME} is set, but the database URL names no user, or a password of its "
+            f"own; expected postgresql://user@host:5432/database; write {_URL_NAME} like that"
+        )
+    return f"{scheme}://{user}:{quote(password, safe='')}@{hosts}{slash}{path}"
 
 
 def _count(name: str, value: object) -> int:
@@ -264,9 +320,14 @@ def child_environment(settings: Settings, **extra: str) -> dict[str, str]:
         f"{ENVIRONMENT_PREFIX}HOME": str(settings.state_dir),
         **extra,
     }
-    environment.pop(f"{ENVIRONMENT_PREFIX}DATABASE_URL", None)
-    if settings.database.url is not None:
-        environment[f"{ENVIRONMENT_PREFIX}DATABASE_URL"] = settings.database.url.get_secret_value()
+    for name in _ADDRESS_NAMES:
+        environment.pop(name, None)
+    given = {name: value for name, value in settings.given_address().items() if value}
+    if any(name.endswith("_FILE") for name in given):
+        # What came as a file stays out of the environment, which others on this host may read.
+        environment.update(given)
+    elif settings.database.url is not None:
+        environment[_URL_NAME] = settings.database.url.get_secret_value()
     return environment
 
 

@@ -109,17 +109,26 @@ def run(arguments: Sequence[str]) -> int:
         return 1
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"{__version__}\n")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     *,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Log at INFO, and show tracebacks.")
     ] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    # Eager: it is answered by its callback, before a command is asked for.
+    version: Annotated[  # noqa: ARG001
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
 ) -> None:
-    if version:
-        sys.stdout.write(f"{__version__}\n")
-        raise typer.Exit
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",

@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from batch_assets import errors
+from batch_assets import __version__, errors
 from batch_assets.ops import service
 from batch_assets.ops.cli.main import run
 
@@ -167,3 +167,9 @@ def test_a_private_database_is_migrated_by_the_command_that_needs_it(
     monkeypatch.setattr(service, "database_url", lambda _: postgres_empty)
 
     assert run(["tokens", "list"]) == 0
+
+
+def test_the_version_is_told_without_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+
+    assert capsys.readouterr().out.strip() == __version__

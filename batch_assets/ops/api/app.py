@@ -15,10 +15,21 @@ from fastapi import FastAPI
 from batch_assets import __version__
 from batch_assets.monitoring.settings import read_alert_settings
 from batch_assets.monitoring.watch import watch_until
-from batch_assets.ops.api import backfills, devices, documents, failures, health, metrics, sync
+from batch_assets.ops.api import (
+    backfills,
+    device_health,
+    devices,
+    documents,
+    failures,
+    health,
+    metrics,
+    sync,
+    system,
+)
 from batch_assets.ops.api.context import ApiContext
 from batch_assets.ops.api.limits import BodyLimit
 from batch_assets.ops.api.settings import read_api_settings
+from batch_assets.ops.resources import ResourceMeter
 from batch_assets.postgres.connect import connect
 from batch_assets.postgres.pool import open_pool
 from batch_assets.settings import Settings
@@ -55,7 +66,7 @@ def build_app(
             options=settings.database,
         )
         with pool, watching_alerts(settings, database_url):
-            app.state.context = ApiContext(settings, pool, now)
+            app.state.context = ApiContext(settings, pool, now, ResourceMeter())
             yield
 
     app = FastAPI(
@@ -72,6 +83,8 @@ def build_app(
     app.include_router(documents.router)
     app.include_router(sync.router)
     app.include_router(backfills.router)
+    app.include_router(device_health.router)
+    app.include_router(system.router)
     return app
 
 

@@ -1,4 +1,4 @@
-"""What a request may use: settings, connections, the clock."""
+"""What a request may use: settings, connections, the clock, meters."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +10,7 @@ import psycopg
 from fastapi import Depends, Request
 from psycopg_pool import ConnectionPool
 
+from batch_assets.ops.resources import ResourceMeter
 from batch_assets.postgres.connect import translating_errors
 from batch_assets.settings import Settings
 
@@ -21,6 +22,7 @@ class ApiContext:
     settings: Settings
     pool: ConnectionPool[psycopg.Connection]
     now: Callable[[], datetime]
+    meter: ResourceMeter
 
     @contextmanager
     def transaction(self) -> Iterator[psycopg.Connection]:

@@ -41,7 +41,7 @@ def build_definitions(
         build_spreadsheet_definitions(settings, partitions),
         build_tables_definitions(settings, partitions),
         build_device_definitions(settings, partitions),
-        build_operations_definitions(),
+        build_operations_definitions(settings),
         dg.Definitions(
             resources={
                 "postgres": PostgresCopyResource(),

@@ -86,6 +86,7 @@ def test_list_of_assets_jobs_and_schedules(shipped: dg.Definitions) -> None:
         "market_sync",
         "market_sync_baostock",
         "market_sync_examples",
+        "prune",
     ]
     assert sorted(schedule.name for schedule in shipped.schedules or ()) == [
         "device_load_schedule",
@@ -96,6 +97,7 @@ def test_list_of_assets_jobs_and_schedules(shipped: dg.Definitions) -> None:
         "market_repair_examples_schedule",
         "market_sync_baostock_schedule",
         "market_sync_examples_schedule",
+        "prune_schedule",
     ]
 
 

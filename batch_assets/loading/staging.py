@@ -36,6 +36,11 @@ def place_constants(chunk_no: int, source_file: str) -> dict[str, int | str]:
     return {"chunk_no": chunk_no, "place_file": source_file, "place_sheet": "", "place_row": 0}
 
 
+def staging_name(resource: str) -> str:
+    """The name, in schema staging, of the table of a window's lease."""
+    return f"window_{hashlib.sha256(resource.encode()).hexdigest()[:32]}"
+
+
 # Conflicting rows are read and written in pieces: a source may consist of nothing else.
 CONFLICT_ROWS = 1_000
 
@@ -50,8 +55,8 @@ class StagingTable:
     @classmethod
     def of(cls, context: LoadContext, target: Target, source: WindowSource) -> "StagingTable":
         """The table of a window; its name is a hash, so that any key gives a valid name."""
-        digest = hashlib.sha256(context.resource(source.window).encode()).hexdigest()[:32]
-        return cls(target, sql.Identifier("staging", f"window_{digest}"))
+        name = staging_name(context.resource(source.window))
+        return cls(target, sql.Identifier("staging", name))
 
     @property
     def schema(self) -> pa.Schema:

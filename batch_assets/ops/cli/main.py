@@ -27,6 +27,7 @@ from batch_assets.ops.cli import (
     init,
     locks,
     plan,
+    prune,
     runs,
     serve,
     spreadsheets,
@@ -67,6 +68,7 @@ app.command("locks")(locks.locks)
 app.command("verify")(locks.verify)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
+app.command("prune")(prune.prune)
 app.command("serve")(serve.serve)
 app.command("up")(up.up)
 

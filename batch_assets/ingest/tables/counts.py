@@ -10,6 +10,7 @@ from batch_assets.contracts.batch import Position
 from batch_assets.loading.leases import Connector
 from batch_assets.loading.report import LoadReport
 from batch_assets.postgres.names import table_identifier
+from batch_assets.sources.tables.horizon import start_of_run
 from batch_assets.sources.tables.open import open_snapshot, reading
 from batch_assets.sources.tables.statement import SourceStatement
 from batch_assets.sources.tables.transfer import Transfer, TransferMode
@@ -80,3 +81,36 @@ def _open_letters(conn: psycopg.Connection, transfer: Transfer, report: LoadRepo
         (transfer.target, report.window.key),
     ).fetchone()
     return int(row[0]) if row else 0
+
+
+def count_waiting(connect: Connector, transfer: Transfer, source: Connector) -> int:
+    """Rows that a run which begins now would read; of a daily transfer, those of all days.
+
+    Raises:
+        SourceUnavailable: The source does not answer.
+        ConfigurationError: The table, a column or a right is not there.
+    """
+    conditions: list[sql.Composable] = []
+    with closing(connect()) as ours, open_snapshot(source, transfer) as theirs:
+        if transfer.mode is TransferMode.INCREMENTAL:
+            conditions += _beyond_position(ours, theirs, transfer)
+        if transfer.mode is TransferMode.QUEUE:
+            conditions.append(
+                sql.SQL("{} IS NOT TRUE").format(sql.Identifier("t", transfer.processed_column))
+            )
+        with reading(transfer):
+            return _rows(theirs, SourceStatement(transfer).relation, conditions)
+
+
+def _beyond_position(
+    ours: psycopg.Connection, theirs: psycopg.Connection, transfer: Transfer
+) -> list[sql.Composable]:
+    row = ours.execute(
+        "SELECT position FROM ops.checkpoints WHERE starts_with(resource, %s || '/')"
+        " ORDER BY chunk_no DESC LIMIT 1",
+        (transfer.target,),
+    ).fetchone()
+    names = tuple(dict.fromkeys((transfer.incremental_column, *transfer.source_keys)))
+    with reading(transfer):
+        ordered = SourceStatement(transfer).read_ordered(theirs, names)
+    return start_of_run(transfer, ordered, row[0] if row else {})

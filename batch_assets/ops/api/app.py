@@ -20,6 +20,7 @@ from batch_assets.ops.api import (
     device_health,
     devices,
     documents,
+    etl,
     failures,
     health,
     metrics,
@@ -29,6 +30,7 @@ from batch_assets.ops.api import (
 from batch_assets.ops.api.context import ApiContext
 from batch_assets.ops.api.limits import BodyLimit
 from batch_assets.ops.api.settings import read_api_settings
+from batch_assets.ops.etl import EtlRunner
 from batch_assets.ops.resources import ResourceMeter
 from batch_assets.postgres.connect import connect
 from batch_assets.postgres.pool import open_pool
@@ -66,7 +68,9 @@ def build_app(
             options=settings.database,
         )
         with pool, watching_alerts(settings, database_url):
-            app.state.context = ApiContext(settings, pool, now, ResourceMeter())
+            app.state.context = ApiContext(
+                settings, pool, now, ResourceMeter(), EtlRunner(settings, database_url)
+            )
             yield
 
     app = FastAPI(
@@ -85,6 +89,7 @@ def build_app(
     app.include_router(backfills.router)
     app.include_router(device_health.router)
     app.include_router(system.router)
+    app.include_router(etl.router)
     return app
 
 

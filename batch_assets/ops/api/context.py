@@ -10,6 +10,7 @@ import psycopg
 from fastapi import Depends, Request
 from psycopg_pool import ConnectionPool
 
+from batch_assets.ops.etl import EtlRunner
 from batch_assets.ops.resources import ResourceMeter
 from batch_assets.postgres.connect import translating_errors
 from batch_assets.settings import Settings
@@ -23,6 +24,7 @@ class ApiContext:
     pool: ConnectionPool[psycopg.Connection]
     now: Callable[[], datetime]
     meter: ResourceMeter
+    etl: EtlRunner
 
     @contextmanager
     def transaction(self) -> Iterator[psycopg.Connection]:

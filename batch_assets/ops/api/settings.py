@@ -15,6 +15,7 @@ class ApiSettings(BaseModel):
         max_body_bytes: Of one request, uploads included.
         max_upload_files: Of one request.
         upload_idle_seconds: How long an upload may send nothing.
+        etl_transfer: What /start_etl runs; may be left out where one transfer is configured.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -25,6 +26,7 @@ class ApiSettings(BaseModel):
     max_body_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024)
     max_upload_files: int = Field(default=5_000, ge=1)
     upload_idle_seconds: float = Field(default=60.0, gt=0)
+    etl_transfer: str | None = None
 
 
 def read_api_settings(settings: Settings) -> ApiSettings:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import LiteralString
 
 import psycopg
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from batch_assets.postgres.sql_files import read_query
@@ -61,6 +62,19 @@ def follow_device_alerts(
 def queue_device_states(conn: psycopg.Connection) -> None:
     """Take up the `redis_data` of the records just written; before `devices.latest` is advanced."""
     conn.execute(read_query("queue_device_states"))
+
+
+def queue_device_period_states(
+    conn: psycopg.Connection, target: sql.Identifier, period: str
+) -> None:
+    """Take up the `redis_data` of the days or weeks just staged; before they are merged.
+
+    Args:
+        target: `devices.daily_supplied` or `devices.weekly_supplied`.
+        period: Its second column.
+    """
+    statement = read_query("queue_device_period_states")
+    conn.execute(statement.format(table=target, period=sql.Identifier(period)))
 
 
 def queue_device_messages(

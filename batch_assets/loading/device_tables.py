@@ -62,13 +62,20 @@ def write_device_records(
 
 
 def write_device_periods(
-    conn: psycopg.Connection, load_id: int, target: sql.Identifier, rows: pa.RecordBatch
+    conn: psycopg.Connection,
+    load_id: int,
+    target: sql.Identifier,
+    rows: pa.RecordBatch,
+    *,
+    before_merge: Callable[[], None] | None = None,
 ) -> Ledger:
     """Merge what devices say of days or weeks.
 
     Args:
         target: `devices.daily_supplied` or `devices.weekly_supplied`.
         rows: As for records, with the day or week as their second column.
+        before_merge: Called while the rows are staged and `target` still says what was known
+            before them.
 
     Returns:
         The server's counts.
@@ -82,6 +89,8 @@ def write_device_periods(
     # Days and weeks of one part share the table, one after the other.
     conn.execute(sql.SQL("TRUNCATE {}").format(table))
     staged = copy_batches(conn, table, staged_rows.schema, [staged_rows])
+    if before_merge is not None:
+        before_merge()
     statement = read_query("merge_device_periods").format(
         table=target, period=sql.Identifier(period)
     )

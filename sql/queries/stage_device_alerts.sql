@@ -17,5 +17,6 @@ CREATE TEMPORARY TABLE IF NOT EXISTS device_alert_changes (
     device_sn           text COLLATE "C",
     measured_at         timestamptz,
     kind                text COLLATE "C",
-    payload             jsonb
+    payload             jsonb,
+    row_number          bigint
 ) ON COMMIT DELETE ROWS

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
+from psycopg import sql
 
 from batch_assets.loading.batch_metrics import BatchClock, Stage
 from batch_assets.loading.device_alerts import (
     follow_device_alerts,
     list_watched_devices,
     queue_device_messages,
+    queue_device_period_states,
     queue_device_states,
     stage_device_messages,
 )
@@ -53,31 +55,57 @@ def read_device_effects(settings: Settings) -> DeviceEffects:
     )
 
 
-def write_effects(
-    conn: psycopg.Connection,
-    load_id: int,
-    rows: pa.RecordBatch,
-    effects: DeviceEffects,
-    clock: BatchClock,
-) -> None:
-    """Follow the records just written, in their transaction; before `devices.latest` is advanced.
+@dataclass(slots=True)
+class PartEffects:
+    """Follows the rows of one part, in their transaction.
 
-    Args:
-        rows: Those that were handed over to be written; copies and known ones among them.
+    Attributes:
         clock: Told what each of them took.
     """
-    with clock.measure(Stage.ALERTS):
-        device_groups = _concerned(conn, rows, effects.alerts)
-        if device_groups:
-            stage_device_messages(conn)
-            follow_device_alerts(conn, load_id, rules_as_json(effects.alerts), device_groups)
-    has_states = "redis" in effects.destinations and _has_states(rows)
-    if effects.destinations and (device_groups or has_states):
-        with clock.measure(Stage.OUTBOX):
-            stage_device_messages(conn)
-            if has_states:
-                queue_device_states(conn)
-            queue_device_messages(conn, load_id, effects.destinations)
+
+    conn: psycopg.Connection
+    load_id: int
+    effects: DeviceEffects
+    clock: BatchClock
+    _has_messages: bool = False
+
+    def follow_records(self, rows: pa.RecordBatch) -> None:
+        """Follow the records just written; before `devices.latest` is advanced.
+
+        Args:
+            rows: Those that were handed over to be written; copies and known ones among them.
+        """
+        alerts = self.effects.alerts
+        with self.clock.measure(Stage.ALERTS):
+            device_groups = _concerned(self.conn, rows, alerts)
+            if device_groups:
+                self._stage()
+                follow_device_alerts(self.conn, self.load_id, rules_as_json(alerts), device_groups)
+        if self._tells(rows):
+            with self.clock.measure(Stage.OUTBOX):
+                self._stage()
+                queue_device_states(self.conn)
+
+    def follow_periods(self, target: sql.Identifier, rows: pa.RecordBatch) -> None:
+        """Follow the days or weeks just staged; before they are merged into `target`."""
+        if self._tells(rows):
+            with self.clock.measure(Stage.OUTBOX):
+                self._stage()
+                queue_device_period_states(self.conn, target, rows.schema.names[1])
+
+    def queue_messages(self) -> None:
+        """Put what follows from all rows into the outbox, in order per device; after the others."""
+        if self._has_messages and self.effects.destinations:
+            with self.clock.measure(Stage.OUTBOX):
+                queue_device_messages(self.conn, self.load_id, self.effects.destinations)
+
+    def _stage(self) -> None:
+        if not self._has_messages:
+            stage_device_messages(self.conn)
+        self._has_messages = True
+
+    def _tells(self, rows: pa.RecordBatch) -> bool:
+        return "redis" in self.effects.destinations and _has_states(rows)
 
 
 def _concerned(

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from batch_assets.contracts.batch import RejectedRow
 from batch_assets.errors import LedgerImbalance
-from batch_assets.ingest.devices.effects import DeviceEffects, write_effects
+from batch_assets.ingest.devices.effects import DeviceEffects, PartEffects
 from batch_assets.ingest.devices.shadow import run_chosen_code
 from batch_assets.ingest.devices.shards import StoredMap, require_map_version
 from batch_assets.loading.batch_metrics import BatchClock
@@ -141,16 +141,19 @@ def write_rows(
     """
     stage_device_tables(conn)
     ledger = Ledger()
+    following = PartEffects(conn, load_id, effects, clock)
     for kind, batch in rows.items():
         if kind is RecordKind.RECORDS:
             chosen = run_chosen_code(conn, load_id, batch)
             left_out = batch.num_rows - chosen.num_rows
-            follow = partial(write_effects, conn, load_id, chosen, effects, clock)
+            follow = partial(following.follow_records, chosen)
             ledger += write_device_records(conn, load_id, chosen, before_latest=follow)
             ledger += Ledger(read=left_out, skipped=left_out)
         else:
             target = table_identifier(CONTRACTS[kind].target)
-            ledger += write_device_periods(conn, load_id, target, batch)
+            follow = partial(following.follow_periods, target, batch)
+            ledger += write_device_periods(conn, load_id, target, batch, before_merge=follow)
+    following.queue_messages()
     return ledger
 
 

@@ -187,7 +187,12 @@ def _parts_of(body: Mapping[str, object]) -> list[tuple[RecordKind, Mapping[str,
             parts.append((kind, fields))
         elif fields:
             return []
-    beside = {name: body[name] for name in _BESIDE if body.get(name) not in (None, True, {})}
+    beside = {
+        name: value
+        for name in _BESIDE
+        # By identity: 1 is a value to keep, and equals True.
+        if (value := body.get(name)) is not None and value is not True and value != {}
+    }
     if parts and beside:
         parts[0] = (parts[0][0], {**parts[0][1], **beside})
     return parts

@@ -1,5 +1,6 @@
 """Messages of devices: after the commit, in order per device, at least once, none lost."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,10 +14,13 @@ import redis
 
 from batch_assets.errors import DestinationUnavailable
 from batch_assets.ingest.devices.effects import DeviceEffects
+from batch_assets.ingest.devices.parts import write_rows
 from batch_assets.ingest.devices.relay import RelayOptions, relay_outbox, run_relay
 from batch_assets.ingest.devices.shards import change_shard_count
 from batch_assets.ingest.devices.webhook_sink import WebhookSink
+from batch_assets.loading.batch_metrics import BatchClock
 from batch_assets.loading.device_outbox import Message, Refusals, revive_dead_messages
+from batch_assets.sources.devices.bodies import read_bodies
 from batch_assets_tests.ingest.devices.landing import ask
 from batch_assets_tests.ingest.devices.relaying import (
     ALERTING,
@@ -105,6 +109,44 @@ def test_late_record_does_not_tell_an_old_state(postgres: str) -> None:
         ("80",),
         ("81",),
     ]
+
+
+def store_bodies(url: str, *bodies: dict[str, object]) -> None:
+    lines = [(number, json.dumps(body)) for number, body in enumerate(bodies, 1)]
+    rows = read_bodies(lines, len(lines), "test", "UTC").rows
+    with psycopg.connect(url) as conn:
+        write_rows(conn, 1, rows, BatchClock(), ALERTING)
+
+
+def body_for(part: str, when: str, told: object, device: str = "A") -> dict[str, object]:
+    name = {"main_data": "measured_at", "daily_data": "day", "weekly_data": "week"}[part]
+    return {"device_sn": device, part: {name: when, "heart_rate": 60}, "redis_data": {"n": told}}
+
+
+def test_states_of_days_and_weeks_are_told_between_records_as_they_were_sent(postgres: str) -> None:
+    store_bodies(
+        postgres,
+        body_for("daily_data", "2025-01-30", 1),
+        body_for("main_data", "2025-01-31T08:00:00Z", 2),
+        body_for("weekly_data", "2025-01-20", 3),
+        body_for("daily_data", "2025-01-31", 4),
+        body_for("daily_data", "2025-01-29", "late"),
+        body_for("main_data", "2025-01-31T09:00:00Z", 5),
+        body_for("daily_data", "2025-02-01", 6),
+    )
+    # Sent again, late, corrected; and a day of another device.
+    store_bodies(
+        postgres,
+        body_for("daily_data", "2025-02-01", 6),
+        body_for("weekly_data", "2025-01-13", "late"),
+        body_for("daily_data", "2025-01-31", "late"),
+    )
+    store_bodies(postgres, body_for("daily_data", "2025-02-01", 7))
+    store_bodies(postgres, body_for("daily_data", "2024-01-01", 8, "B"))
+
+    assert ask(
+        postgres, "SELECT device_sn, payload ->> 'n' FROM devices.outbox ORDER BY outbox_id"
+    ) == [*(("A", str(number)) for number in range(1, 8)), ("B", "8")]
 
 
 def test_nothing_is_kept_for_destinations_that_are_not_configured(postgres: str) -> None:

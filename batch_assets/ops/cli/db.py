@@ -1,14 +1,17 @@
-"""`batch-assets db`: the database's structure."""
+"""`batch-assets db`: the database's structure, and all of it in one file."""
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-app = typer.Typer(help="Migrate the database and compare it with the files.", no_args_is_help=True)
+app = typer.Typer(
+    help="Migrate the database, compare it with the files, back it up.", no_args_is_help=True
+)
 
 
 @app.command()
@@ -72,3 +75,32 @@ def verify() -> None:
         sys.stderr.write(f"{len(differences)} differences\nnext: batch-assets db status\n")
         raise typer.Exit(1)
     sys.stderr.write("the database is what the migrations make\n")
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="The file to write; it must not exist.")],
+) -> None:
+    """Write the whole database into one file with pg_dump, while loads go on."""
+    from batch_assets.ops.backup import write_backup
+    from batch_assets.ops.service import open_database_url
+
+    size_bytes = write_backup(open_database_url(), file)
+    sys.stdout.write(f"{file}\n")
+    sys.stderr.write(f"written: {size_bytes:,} bytes\n")
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `db backup` or pg_dump -Fc wrote.")],
+) -> None:
+    """Load a backup into an empty database, all of it or nothing."""
+    from batch_assets.ops.backup import restore_backup
+    from batch_assets.ops.service import open_database_url
+
+    status = restore_backup(open_database_url(), file)
+    sys.stderr.write(f"restored: {file}\n")
+    for problem in status.problems:
+        sys.stderr.write(f"{problem}\n")
+    if not status.is_current:
+        sys.stderr.write("next: batch-assets db migrate\n")

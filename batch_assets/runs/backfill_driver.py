@@ -29,6 +29,7 @@ from batch_assets.runs.backfill_states import (
     Wanted,
 )
 from batch_assets.runs.backfill_steps import SeenBackfill, Step, evaluate_step
+from batch_assets.runs.eta_records import judge_estimates, record_estimate
 from batch_assets.runs.watch import BackfillState as DagsterState
 
 logger = logging.getLogger(__name__)
@@ -122,6 +123,7 @@ class _Drive:
         if dagster_id and (status is None or status.status.is_final):
             self._end_segment(dagster_id, status)
         self._reorder(runs)
+        self._record_estimate(len(rest))
         return self._act(step, dagster_id, status, runs, rest)
 
     def _act(
@@ -147,6 +149,16 @@ class _Drive:
                 error = status.error if status is not None else ""
                 return self._end(error)
         return None
+
+    def _record_estimate(self, rest: int) -> None:
+        """Keep an estimate of the end for each tenth of the way that work is seen in."""
+        if self.row["state"] != BackfillState.RUNNING or self.row["wanted"] != Wanted.RUN:
+            return
+        partitions = self.row["partitions"]
+        tenth = 10 * (partitions - rest) // partitions
+        if rest and tenth not in self.row["estimated_tenths"]:
+            record_estimate(self.conn, self.backfill_id, self.now)
+            self.conn.commit()
 
     def _unfinished_runs(self) -> list[dg.DagsterRun]:
         of_it = {BACKFILL_TAG: str(self.backfill_id)}
@@ -253,6 +265,7 @@ class _Drive:
                 or self._is_canceled_in_dagster(),
             },
         ).fetchone()
+        judge_estimates(self.conn, self.backfill_id)
         self.conn.commit()
         state = row[0] if row else "ended before"
         logger.info("backfill %s has ended: %s %s", self.backfill_id, state, problem)

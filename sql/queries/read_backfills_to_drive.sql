@@ -1,9 +1,13 @@
--- Backfills that have not ended, oldest first, each with its newest segment.
+-- Backfills that have not ended, oldest first, each with its newest segment and the tenths of its way
+-- that have an estimate of its end.
 SELECT b.backfill_id, b.asset_key, b.feed, b.wanted, b.state, b.priority, b.is_forced,
        coalesce(b.symbols, '{}') AS symbols, b.first_key, b.last_key, b.retry_of,
        EXISTS (SELECT FROM ops.paused_feeds AS f WHERE f.feed = b.feed) AS is_feed_paused,
        s.dagster_backfill_id, s.held_at IS NOT NULL AS is_held,
-       s.end_status
+       s.end_status, b.partitions,
+       ARRAY(SELECT e.done_tenths
+             FROM ops.eta_accuracy AS e
+             WHERE e.backfill_id = b.backfill_id) AS estimated_tenths
 FROM ops.backfills AS b
 LEFT JOIN LATERAL (
     SELECT *

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from psycopg.rows import class_row, dict_row, tuple_row
+from psycopg.rows import class_row, dict_row
 
 from batch_assets.errors import UnknownBackfill
 from batch_assets.ops.backfills.values import (
@@ -14,9 +14,9 @@ from batch_assets.ops.backfills.values import (
     PartitionError,
     Progress,
 )
-from batch_assets.ops.eta import Estimate, PartitionTime, Remaining, estimate
 from batch_assets.postgres.sql_files import read_query
 from batch_assets.runs.backfill_states import BackfillState, Wanted
+from batch_assets.runs.eta_records import read_estimate
 
 # Enough for a page of a person; the whole list is read page by page.
 DEFAULT_LIMIT = 50
@@ -100,20 +100,6 @@ def read_progress(conn: psycopg.Connection, backfill_id: int, now: datetime) -> 
         ).fetchone()
     eta = None if backfill.ended_at else read_estimate(conn, backfill_id, now)
     return Progress(backfill=backfill, eta=eta, **(counts or {}))
-
-
-def read_estimate(conn: psycopg.Connection, backfill_id: int, now: datetime) -> Estimate | None:
-    """When a backfill ends; None while too little is known."""
-    with conn.cursor(row_factory=tuple_row) as cursor:
-        rows = cursor.execute(
-            "SELECT partition_key, state, started_at, finished_at FROM ops.backfill_outcomes"
-            " WHERE backfill_id = %s ORDER BY finished_at NULLS LAST, position",
-            (backfill_id,),
-        ).fetchall()
-    history = [PartitionTime(*row) for row in rows if row[3] is not None]
-    left = sorted(row[0] for row in rows if row[3] is None)
-    running = {row[0]: row[2] for row in rows if row[3] is None and row[2] is not None}
-    return estimate(history, Remaining(left, running, now))
 
 
 def read_errors(

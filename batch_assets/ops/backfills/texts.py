@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from batch_assets.ops.backfills.values import Backfill, PartitionError, Progress
 from batch_assets.ops.display import Language, time_text
+from batch_assets.runs.eta_records import EtaAccuracy
 
 # Errors quoted under the progress; `errors` has all of them.
 QUOTED_ERRORS = 3
@@ -23,6 +24,8 @@ _ENGLISH = {
     "rates": "{rows:.0f} rows/s, {symbols:.1f} symbols/s",
     "rejected": "rejected: {rejected}",
     "eta": "expected end: {p50}, by {p90} in 9 of 10 cases",
+    "accuracy": "past estimates: the end came later than p50 in {p50:.0f} %, later than p90 in "
+    "{p90:.0f} % of {estimates} (backfills: {backfills})",
     "errors": "⚠️ newest errors:",
     "ended": "batch sync finished: success {success}, failed {failed}, skipped {skipped}{open}, "
     "took {minutes} min {seconds} s",
@@ -43,6 +46,8 @@ _CHINESE = {
     "rates": "{rows:.0f} 行/秒, {symbols:.1f} 股/秒",
     "rejected": "拒绝: {rejected}",
     "eta": "预计完成: {p50}, 九成把握不晚于 {p90}",
+    "accuracy": "预计完成时间的准确度: 晚于 p50 的占 {p50:.0f}%, 晚于 p90 的占 {p90:.0f}% "
+    "({backfills} 个任务的 {estimates} 次预计)",
     "errors": "⚠️ 最近错误:",
     "ended": "批量同步完成: 成功{success}, 失败{failed}, 跳过{skipped}{open}, "
     "耗时{minutes}分{seconds}秒",
@@ -101,6 +106,16 @@ def details(progress: Progress, language: Language, zone: ZoneInfo) -> Iterator[
         yield texts["eta"].format(
             p50=_clock(progress.eta.p50_at, zone), p90=_clock(progress.eta.p90_at, zone)
         )
+
+
+def accuracy_text(accuracy: EtaAccuracy, language: Language) -> str:
+    """How good past estimates of the end were; 50 and 10 % are right."""
+    return _TEXTS[language]["accuracy"].format(
+        p50=accuracy.later_than_p50_pct,
+        p90=accuracy.later_than_p90_pct,
+        estimates=accuracy.estimates,
+        backfills=accuracy.backfills,
+    )
 
 
 def error_lines(errors: Sequence[PartitionError], language: Language) -> Iterator[str]:

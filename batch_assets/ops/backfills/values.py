@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from batch_assets.ops.eta import Estimate
 from batch_assets.runs.backfill_states import BACKFILL_PRIORITY, BackfillState, Wanted
+from batch_assets.runs.eta import Estimate
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from batch_assets.ops.backfills.read import (
 )
 from batch_assets.ops.backfills.values import Backfill, Progress
 from batch_assets.ops.display import Language, language_of, time_text, zone_of
+from batch_assets.runs.eta_records import read_accuracy
 from batch_assets.settings import Settings
 
 # Unfinished backfills are few; this only keeps a page from growing without bound.
@@ -98,7 +99,10 @@ class StatusView:
             Text("\n".join(self._lines(conn, progress))) for progress in looked
         ]
         paused = list_paused_feeds(conn)
+        accuracy = read_accuracy(conn)
         conn.rollback()
+        if accuracy is not None and any(progress.eta is not None for progress in looked):
+            parts.append(Text(texts.accuracy_text(accuracy, self._language)))
         parts += [
             Text(f"feed {feed} is paused by {who} since {time_text(since, self._zone_of(feed))}")
             for feed, who, since in paused
@@ -165,6 +169,9 @@ def print_backfills(
             item.requested_by,
         )
     Console().print(table)
+    accuracy = read_accuracy(conn, feed)
+    if accuracy is not None:
+        sys.stderr.write(f"{texts.accuracy_text(accuracy, language_of(settings, None))}\n")
 
 
 def print_audit(

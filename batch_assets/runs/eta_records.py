@@ -84,9 +84,10 @@ def record_estimate(conn: psycopg.Connection, backfill_id: int, now: datetime) -
     if found is None or done >= total:
         return None
     kept = conn.execute(
-        "INSERT INTO ops.eta_accuracy (backfill_id, done_tenths, estimated_at, p50_at, p90_at)"
-        " VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-        (backfill_id, 10 * done // total, now, found.p50_at, found.p90_at),
+        # estimated_at is on the database's clock, as segments are: pauses are told apart by them.
+        "INSERT INTO ops.eta_accuracy (backfill_id, done_tenths, p50_at, p90_at)"
+        " VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        (backfill_id, 10 * done // total, found.p50_at, found.p90_at),
     )
     return found if kept.rowcount else None
 

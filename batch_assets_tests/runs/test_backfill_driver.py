@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import psycopg
@@ -13,6 +13,7 @@ from batch_assets.runs.backfill_gate import open_gate
 from batch_assets.runs.backfill_states import BACKFILL_TAG, BackfillState
 from batch_assets.runs.backfill_steps import Step
 from batch_assets.runs.dagster_backfills import DAGSTER_BACKFILL_TAG, cancel_backfill, read_status
+from batch_assets.runs.eta_records import read_accuracy
 from batch_assets_tests.ops.backfills.planted import TEN_DAYS, plant_load, plant_run, request
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -249,3 +250,24 @@ def test_priority_reorders_the_runs_that_wait(site: Site) -> None:
     run = site.instance.get_run_by_id(run_id)
     assert run is not None
     assert run.tags["dagster/priority"] == "7"
+
+
+def test_the_end_is_estimated_once_a_tenth_and_judged_when_it_comes(site: Site) -> None:
+    site.drive()
+    run = plant_run(site.conn, 1, site.plant_run(dg.DagsterRunStatus.STARTED))
+    for number, key in enumerate(TEN_DAYS):
+        began = NOW + timedelta(seconds=10 * number)
+        plant_load(site.conn, run, key, started_at=began, seconds=9.0)
+        site.drive()
+        site.drive()
+
+    tenths = site.conn.execute("SELECT done_tenths FROM ops.eta_accuracy ORDER BY 1").fetchall()
+    assert [row[0] for row in tenths] == [3, 4, 5, 6, 7, 8, 9]
+    assert read_accuracy(site.conn) is None
+
+    site.finish_segment("COMPLETED_SUCCESS")
+    assert site.drive() == [Step.END]
+
+    found = read_accuracy(site.conn)
+    assert found is not None
+    assert (found.backfills, found.estimates) == (1, 7)

@@ -69,9 +69,8 @@ def test_estimates_before_a_pause_or_a_cancellation_are_not_judged(
     now = work(conn, TEN_DAYS[:4], "run-1")
     record_estimate(conn, 1, now)
     conn.execute(
-        "INSERT INTO ops.backfill_segments (dagster_backfill_id, backfill_id, partitions,"
-        " launched_at) VALUES ('resumed', 1, 6, %s)",
-        (now + timedelta(hours=1),),
+        "INSERT INTO ops.backfill_segments (dagster_backfill_id, backfill_id, partitions)"
+        " VALUES ('resumed', 1, 6)"
     )
     record_estimate(conn, 1, work(conn, TEN_DAYS[4:6], "run-1", after=400))
 

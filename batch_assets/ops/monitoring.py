@@ -16,8 +16,9 @@ from batch_assets.monitoring.messages import message_of_test
 from batch_assets.monitoring.metrics import METRICS, Metric, Sample
 from batch_assets.monitoring.settings import message_language, read_alert_settings
 from batch_assets.monitoring.snapshot import read_snapshot
-from batch_assets.ops.backfills.read import list_backfills, read_estimate
+from batch_assets.ops.backfills.read import list_backfills
 from batch_assets.runs.backfill_states import BackfillState
+from batch_assets.runs.eta_records import read_estimate
 from batch_assets.runs.pool_slots import read_pool_slots
 from batch_assets.settings import Settings
 

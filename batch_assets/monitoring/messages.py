@@ -41,7 +41,7 @@ _RULES: dict[str, tuple[str, str, str]] = {
     "freshness": (
         "a session that is due has no rows",
         "数据不新鲜：应到的交易日没有数据",
-        "batch-assets plan market",
+        "batch-assets plan market --from DAY",
     ),
     "silent_lease": (
         "a writer has gone silent and its window is not free",
@@ -61,7 +61,7 @@ _RULES: dict[str, tuple[str, str, str]] = {
     "undelivered": (
         "messages of devices were refused too often and are given up",
         "设备消息多次被拒绝，已放弃发送",
-        "batch-assets devices relay status",
+        "batch-assets devices relay",
     ),
 }
 _WORDS = {

@@ -72,6 +72,22 @@ def start_shadow(conn: psycopg.Connection, function: str, buckets: Sequence[int]
     )
 
 
+def end_shadow(conn: psycopg.Connection, function: str, buckets: Sequence[int]) -> None:
+    """Run a function in shadow no longer; what is live, and what was found, stays."""
+    conn.execute(
+        "UPDATE devices.shadow_buckets SET shadow_function = NULL, changed_at = clock_timestamp() "
+        "WHERE bucket = ANY (%s) AND shadow_function = %s",
+        (list(buckets), function),
+    )
+
+
+def delete_differences(conn: psycopg.Connection, before: datetime) -> int:
+    """Forget differences seen before a moment; returns how many. The counts of buckets stay."""
+    return conn.execute(
+        "DELETE FROM devices.shadow_differences WHERE seen_at < %s", (before,)
+    ).rowcount
+
+
 def switch_shadow(conn: psycopg.Connection, buckets: Sequence[int]) -> int:
     """Store the result of the shadow from the next part on.
 

@@ -1,7 +1,7 @@
 """What the command line does with code in shadow: start, compare, switch, roll back."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -17,9 +17,8 @@ from batch_assets.loading.device_shadows import (
     start_shadow,
     switch_shadow,
 )
-from batch_assets.ops.service import ready_database_url
-from batch_assets.postgres.connect import connect, translating_errors
-from batch_assets.settings import load_settings
+from batch_assets.ops.access import record_audit
+from batch_assets.ops.service import asking, changing
 from batch_assets.sources.tables.functions import find_function
 
 ALL_BUCKETS = "0-255"
@@ -49,15 +48,16 @@ def start(function: str, buckets: str, *, dry_run: bool = False) -> int:
     """
     find_function(function)
     chosen = parse_buckets(buckets)
-    with _changing(dry_run=dry_run) as conn:
+    with _changing(dry_run=dry_run) as (conn, actor):
         start_shadow(conn, function, chosen)
+        record_audit(conn, actor, "devices.shadow.start", buckets, function=function)
     return len(chosen)
 
 
 def compare(buckets: str = ALL_BUCKETS, *, limit: int = 20) -> Comparison:
     """What was compared in these buckets, and where it differed."""
     chosen = parse_buckets(buckets)
-    with _changing(dry_run=True) as conn:
+    with asking() as conn:
         found = [one for one in read_shadow_buckets(conn) if one.bucket in chosen]
         return Comparison(found, read_differences(conn, chosen, limit))
 
@@ -77,7 +77,7 @@ def switch(
         DataError: Some differ or were not compared; none has gone over.
     """
     chosen = parse_buckets(buckets)
-    with _changing(dry_run=dry_run) as conn:
+    with _changing(dry_run=dry_run) as (conn, actor):
         waiting = [
             one
             for one in read_shadow_buckets(conn)
@@ -86,7 +86,19 @@ def switch(
         doubtful = [one for one in waiting if one.differing_rows or not one.compared_rows]
         if doubtful and not with_differences:
             raise DataError(_describe(doubtful, waiting))
-        return switch_shadow(conn, chosen)
+        count = switch_shadow(conn, chosen)
+        functions = sorted({one.shadow_function or "" for one in waiting})
+        if count:
+            record_audit(
+                conn,
+                actor,
+                "devices.shadow.switch",
+                buckets,
+                functions=functions,
+                count=count,
+                differing_rows=sum(one.differing_rows for one in waiting),
+            )
+        return count
 
 
 def roll_back(buckets: str = ALL_BUCKETS, *, dry_run: bool = False) -> int:
@@ -96,8 +108,11 @@ def roll_back(buckets: str = ALL_BUCKETS, *, dry_run: bool = False) -> int:
         How many buckets have gone back. What was stored in the meantime stays.
     """
     chosen = parse_buckets(buckets)
-    with _changing(dry_run=dry_run) as conn:
-        return roll_back_shadow(conn, chosen)
+    with _changing(dry_run=dry_run) as (conn, actor):
+        count = roll_back_shadow(conn, chosen)
+        if count:
+            record_audit(conn, actor, "devices.shadow.rollback", buckets, count=count)
+        return count
 
 
 def _describe(doubtful: Sequence[ShadowBucket], waiting: Sequence[ShadowBucket]) -> str:
@@ -111,20 +126,8 @@ def _describe(doubtful: Sequence[ShadowBucket], waiting: Sequence[ShadowBucket])
 
 
 @contextmanager
-def _changing(*, dry_run: bool) -> Iterator[psycopg.Connection]:
-    settings = load_settings()
-    with (
-        translating_errors(),
-        closing(
-            connect(
-                ready_database_url(),
-                application_name="batch_assets devices shadow",
-                options=settings.database,
-            )
-        ) as conn,
-    ):
-        yield conn
+def _changing(*, dry_run: bool) -> Iterator[tuple[psycopg.Connection, str]]:
+    with changing() as (conn, actor):
+        yield conn, actor
         if dry_run:
             conn.rollback()
-        else:
-            conn.commit()

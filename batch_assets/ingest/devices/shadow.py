@@ -2,11 +2,14 @@
 
 A function takes a record batch of `devices.records` (its columns, `extra` as JSON text and
 `row_number`) and returns the same rows, changed or fewer. It runs in the process that writes, in
-the transaction of the part: it must be quick, and must not wait for anything.
+the transaction of the part: it must be quick, and must not wait for anything. One in shadow that
+does not return in time is ended, and holds nothing up; one that is live is waited for.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from threading import Thread
 from typing import Any
 
 import psycopg
@@ -17,11 +20,14 @@ from batch_assets.errors import BatchAssetsError, DataError, SchemaMismatch
 from batch_assets.loading.device_shadows import (
     Difference,
     ShadowBucket,
+    end_shadow,
     read_shadow_buckets,
     record_comparison,
 )
 from batch_assets.sources.devices.shards import buckets_of
 from batch_assets.sources.tables.functions import as_batch, find_function
+
+_SHADOW_SECONDS = 10.0
 
 
 def run_chosen_code(conn: psycopg.Connection, load_id: int, rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -113,17 +119,51 @@ def _compare(
     sizes = Counter(buckets_of(given.column("device_sn")).to_pylist())
     differences: list[Difference] = []
     try:
-        shadow = _call(find_function(function), function, given)
+        shadow = _call_in_time(find_function(function), function, given)
+    except _NotInTime as error:
+        differences = _failed(sizes, str(error))
+        end_shadow(conn, function, sorted(sizes))
     # What is stored does not depend on it, whatever it does.
     except Exception as error:  # noqa: BLE001
-        reason = f"{type(error).__name__}: {error}"[:500]
-        differences = [
-            Difference(bucket, "failed", reason=reason, row_count=count)
-            for bucket, count in sorted(sizes.items())
-        ]
+        differences = _failed(sizes, f"{type(error).__name__}: {error}"[:500])
     else:
         differences = find_differences(stored, shadow)
     record_comparison(conn, load_id, sizes, differences)
+
+
+def _failed(sizes: Mapping[int, int], reason: str) -> list[Difference]:
+    return [
+        Difference(bucket, "failed", reason=reason, row_count=count)
+        for bucket, count in sorted(sizes.items())
+    ]
+
+
+class _NotInTime(Exception):
+    """A function in shadow is still busy."""
+
+
+def _call_in_time(call: object, function: str, rows: pa.RecordBatch) -> pa.RecordBatch:
+    result: Future[pa.RecordBatch] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(_call(call, function, rows))
+        # Whatever it is, the caller raises it.
+        except BaseException as error:  # noqa: BLE001
+            result.set_exception(error)
+
+    # A thread cannot be ended; this one keeps neither the part nor the end of the process waiting.
+    Thread(target=run, name=f"shadow {function}", daemon=True).start()
+    try:
+        return result.result(_SHADOW_SECONDS)
+    except TimeoutError as error:
+        if result.done():
+            raise
+        raise _NotInTime(
+            f"{function} did not return within {_SHADOW_SECONDS:g} s, and runs no longer in shadow "
+            "in this bucket; make it quicker, restart the process it is still busy in, and run "
+            "batch-assets devices shadow start"
+        ) from error
 
 
 def find_differences(stored: pa.RecordBatch, shadow: pa.RecordBatch) -> list[Difference]:

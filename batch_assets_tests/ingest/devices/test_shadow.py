@@ -1,13 +1,16 @@
 """New code on chosen buckets: compared and not stored, switched, and rolled back."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from batch_assets.errors import ConfigurationError, DataError
+from batch_assets.ingest.devices import shadow
 from batch_assets.loading.device_shadows import (
     Difference,
+    delete_differences,
     parse_buckets,
     read_differences,
     read_shadow_buckets,
@@ -18,6 +21,7 @@ from batch_assets.loading.ledger import Ledger
 from batch_assets.ops import device_shadows
 from batch_assets.sources.devices.shards import bucket_of
 from batch_assets_tests.ingest.devices.landing import MIDNIGHT, Plan, Row, ask, drop, run, stored
+from batch_assets_tests.ingest.devices.shadow_code import LET_GO
 
 CODE = "batch_assets_tests.ingest.devices.shadow_code:"
 ROWS: list[Row] = [("A", 0, 60), ("A", 1, 120), ("B", 0, 130)]
@@ -104,6 +108,37 @@ def test_switched_code_is_stored_until_it_is_rolled_back(
     assert (live.read, live.inserted, live.skipped) == (3, 2, 1)
     assert [key for key, _ in stored(postgres)] == [("A", 0), ("A", 2), ("A", 3), ("B", 1)]
     assert device_shadows.roll_back() == 0
+    device_shadows.start(CODE + "capped", bucket, dry_run=True)
+    changes = ask(postgres, "SELECT action, subject FROM ops.audit ORDER BY happened_at")
+    assert changes == [
+        ("devices.shadow.start", bucket),
+        ("devices.shadow.switch", "0-255"),
+        ("devices.shadow.rollback", "0-255"),
+    ]
+
+
+def test_shadow_that_does_not_return_is_ended_and_holds_nothing_back(
+    postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shadow, "_SHADOW_SECONDS", 0.1)
+    begin(postgres, "hanging", "A")
+
+    try:
+        load(postgres, tmp_path, "a", ROWS)
+        load(postgres, tmp_path, "b", [("A", 5, 61)])
+    finally:
+        LET_GO.set()
+
+    assert len(stored(postgres)) == 4
+    assert counts(postgres) == [(bucket_of("A"), 2, 2)]
+    [one] = differences(postgres, "A")
+    assert one.kind == "failed"
+    assert "hanging did not return within 0.1 s" in str(one.reason)
+    assert ask(postgres, "SELECT shadow_function FROM devices.shadow_buckets") == [(None,)]
+    seen_at = ask(postgres, "SELECT seen_at FROM devices.shadow_differences")[0][0]
+    with psycopg.connect(postgres) as conn:
+        assert delete_differences(conn, seen_at) == 0
+        assert delete_differences(conn, seen_at + timedelta(seconds=1)) == 1
 
 
 def test_rows_that_live_code_fails_on_are_dead_letters_alone(postgres: str, tmp_path: Path) -> None:

@@ -35,6 +35,11 @@ class DisplaySettings(BaseModel):
         default=None, description="IANA name; default: of the feed that is shown, else UTC"
     )
     language: Language | None = Field(default=None, description="en or zh; default: by LANG")
+    dagster_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s]+$",
+        description="where people reach Dagster's webserver; pages link to runs there",
+    )
 
     @field_validator("time_zone")
     @classmethod

@@ -135,11 +135,16 @@ def daemon_silence_seconds(settings: Settings) -> float | None:
     """Seconds since Dagster's daemon last said it lives; None if there was never one."""
     url = database_url(settings)
     with translating_errors(), connect(url, application_name="batch-assets") as conn:
-        row = conn.execute("SELECT to_regclass('dagster.daemon_heartbeats') IS NOT NULL").fetchone()
-        if row is None or not row[0]:
-            return None
-        row = conn.execute(
-            "SELECT extract(epoch FROM (clock_timestamp() AT TIME ZONE 'UTC')"
-            " - max(timestamp))::float8 FROM dagster.daemon_heartbeats"
-        ).fetchone()
+        return read_daemon_silence(conn)
+
+
+def read_daemon_silence(conn: psycopg.Connection) -> float | None:
+    """Seconds since Dagster's daemon last said it lives; None if there was never one."""
+    row = conn.execute("SELECT to_regclass('dagster.daemon_heartbeats') IS NOT NULL").fetchone()
+    if row is None or not row[0]:
+        return None
+    row = conn.execute(
+        "SELECT extract(epoch FROM (clock_timestamp() AT TIME ZONE 'UTC')"
+        " - max(timestamp))::float8 FROM dagster.daemon_heartbeats"
+    ).fetchone()
     return None if row is None or row[0] is None else float(row[0])

@@ -32,6 +32,7 @@ from batch_assets.ops.api.limits import BodyLimit
 from batch_assets.ops.api.settings import read_api_settings
 from batch_assets.ops.etl import EtlRunner
 from batch_assets.ops.resources import ResourceMeter
+from batch_assets.ops.web import routes
 from batch_assets.postgres.connect import connect
 from batch_assets.postgres.pool import open_pool
 from batch_assets.settings import Settings
@@ -90,6 +91,7 @@ def build_app(
     app.include_router(device_health.router)
     app.include_router(system.router)
     app.include_router(etl.router)
+    routes.install(app)
     return app
 
 

@@ -84,8 +84,13 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _answer_unknown)
 
 
+def status_of(error: Exception) -> int:
+    """The status under which one of our errors is answered."""
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
 async def _answer_known(request: Request, error: Exception) -> JSONResponse:
-    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+    status = status_of(error)
     headers = {"Retry-After": "5"} if status == 503 else None
     message = (
         already_running_message(Language.CHINESE) if isinstance(error, BackfillOverlaps) else None

@@ -1,0 +1,1 @@
+"""What the status page answers: feeds, failures, queues, resources. No HTML."""

@@ -721,6 +721,15 @@ END) STORED,
     CONSTRAINT batch_metrics_origin_is_known CHECK ((origin = ANY (ARRAY['inbox'::text, 'file'::text])))
 );
 
+CREATE TABLE ops.browser_sessions (
+    secret_sha256 bytea NOT NULL,
+    token_id bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT browser_sessions_pkey PRIMARY KEY (secret_sha256),
+    CONSTRAINT browser_sessions_hash_is_sha256 CHECK ((octet_length(secret_sha256) = 32))
+);
+
 CREATE TABLE ops.checkpoints (
     resource text NOT NULL,
     chunk_no integer NOT NULL,
@@ -994,6 +1003,7 @@ ALTER TABLE documents.chunks ADD CONSTRAINT chunks_document_fkey FOREIGN KEY (do
 ALTER TABLE documents.texts ADD CONSTRAINT texts_document_fkey FOREIGN KEY (document_id) REFERENCES documents.documents(document_id) ON DELETE CASCADE;
 ALTER TABLE documents.upload_files ADD CONSTRAINT upload_files_batch_fkey FOREIGN KEY (batch_id) REFERENCES documents.uploads(batch_id) ON DELETE CASCADE;
 ALTER TABLE ops.alert_messages ADD CONSTRAINT alert_messages_alert_fkey FOREIGN KEY (alert_id) REFERENCES ops.alerts(alert_id) ON DELETE CASCADE;
+ALTER TABLE ops.browser_sessions ADD CONSTRAINT browser_sessions_token_fkey FOREIGN KEY (token_id) REFERENCES ops.api_tokens(token_id) ON DELETE CASCADE;
 ALTER SEQUENCE ops.lease_tokens OWNED BY ops.leases.token;
 
 CREATE UNIQUE INDEX alerts_are_open_once ON devices.alerts USING btree (device_sn, metric, rule) WHERE (resolved_at IS NULL);
@@ -1026,11 +1036,13 @@ CREATE INDEX backfill_segments_by_backfill ON ops.backfill_segments USING btree 
 CREATE UNIQUE INDEX backfills_run_once ON ops.backfills USING btree (fingerprint) WHERE (ended_at IS NULL);
 CREATE INDEX backfills_unfinished ON ops.backfills USING btree (backfill_id) WHERE (ended_at IS NULL);
 CREATE INDEX batch_metrics_by_end ON ops.batch_metrics USING brin (finished_at);
+CREATE INDEX browser_sessions_by_end ON ops.browser_sessions USING btree (expires_at);
 CREATE INDEX dead_letters_by_load ON ops.dead_letters USING btree (load_id);
 CREATE UNIQUE INDEX dead_letters_open_once ON ops.dead_letters USING btree (target, scope, window_key, fingerprint) WHERE (state = 'open'::text);
 CREATE INDEX loads_by_end ON ops.loads USING brin (finished_at);
 CREATE INDEX loads_by_resource ON ops.loads USING btree (resource, load_id DESC);
 CREATE INDEX loads_by_run ON ops.loads USING btree (run_id, window_key);
+CREATE INDEX loads_failed ON ops.loads USING btree (load_id) WHERE (state = 'failed'::text);
 CREATE INDEX loads_running ON ops.loads USING btree (resource) WHERE (state = 'running'::text);
 CREATE INDEX loads_with_chunks ON ops.loads USING btree (target, scope, load_id DESC) WHERE (metrics ? 'last_chunk_rows'::text);
 CREATE INDEX plan_windows_by_load ON ops.plan_windows USING btree (load_id);
@@ -1518,6 +1530,8 @@ COMMENT ON COLUMN ops.batch_metrics.seconds IS 'From taking the rows to the end 
 COMMENT ON COLUMN ops.batch_metrics.database_seconds IS 'The part of it that statements and the commit took, without those of alerts and outbox.';
 COMMENT ON COLUMN ops.batch_metrics.waited_seconds IS 'How long its oldest record had waited when the batch was taken; NULL for files.';
 COMMENT ON VIEW ops.batch_metrics_hourly IS 'Batches by target, shard and hour, with percentiles as arrays of p50, p95 and p99.';
+COMMENT ON TABLE ops.browser_sessions IS 'Browsers that are signed in; they end with their token at the latest.';
+COMMENT ON COLUMN ops.browser_sessions.secret_sha256 IS 'SHA-256 of the 32 random bytes in the cookie.';
 COMMENT ON TABLE ops.checkpoints IS 'Chunks already staged for a window, committed together with their rows.';
 COMMENT ON COLUMN ops.checkpoints."position" IS 'Where the source continues after this chunk.';
 COMMENT ON TABLE ops.dead_letters IS 'Rows that were not loaded, with their original values, the reason and where they came from.';

@@ -1,45 +1,22 @@
-"""Alerts that fire now or ended lately. Evaluating them belongs in monitoring/."""
+"""Alerts a person is to see: what fires now, and what ended within a day."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import psycopg
-from psycopg.rows import class_row
 
-from batch_assets.postgres.sql_files import read_query
+from batch_assets.monitoring.alert_rules import Alert
+from batch_assets.monitoring.alerts import read_alerts
 
-SHOWN_ALERTS = 12
-
-
-@dataclass(frozen=True, slots=True)
-class AlertShown:
-    """One alert.
-
-    Attributes:
-        subject: Labels of the metric; empty where it has none.
-        value: What was measured last while the rule was broken.
-        allowed: The limit of its severity.
-    """
-
-    rule: str
-    subject: str
-    metric: str
-    severity: str
-    state: str
-    value: float
-    allowed: float
-    fired_at: datetime
-    resolved_at: datetime | None
-
-    @property
-    def is_firing(self) -> bool:
-        """Whether it has not ended."""
-        return self.resolved_at is None
+_SHOWN_AFTER_ITS_END = timedelta(days=1)
 
 
-def read_alerts(conn: psycopg.Connection) -> list[AlertShown]:
-    """Alerts that fire, the worst first, then those that ended within a day."""
-    with conn.cursor(row_factory=class_row(AlertShown)) as cursor:
-        return cursor.execute(
-            read_query("read_shown_alerts"), {"limit": SHOWN_ALERTS}
-        ).fetchall()
+def read_shown_alerts(conn: psycopg.Connection, now: datetime) -> list[Alert]:
+    """Alerts that fire, critical ones first, then those that ended within a day."""
+    firing = read_alerts(conn, is_open=True)
+    firing.sort(key=lambda alert: alert.severity != "critical")
+    ended = [
+        alert
+        for alert in read_alerts(conn)
+        if alert.resolved_at is not None and now - alert.resolved_at < _SHOWN_AFTER_ITS_END
+    ]
+    return firing + ended

@@ -13,10 +13,11 @@ from datetime import datetime
 
 import psycopg
 
+from batch_assets.monitoring.alert_rules import Alert
 from batch_assets.ops.backfills.read import list_backfills, list_paused_feeds, read_progress
 from batch_assets.ops.backfills.values import Backfill, Progress
 from batch_assets.ops.service import read_daemon_silence
-from batch_assets.ops.status.alerts import AlertShown, read_alerts
+from batch_assets.ops.status.alerts import read_shown_alerts
 from batch_assets.ops.status.feeds import FeedStatus, read_feeds
 from batch_assets.ops.status.loads import (
     Failure,
@@ -57,7 +58,7 @@ class Overview:
     failures: list[Failure]
     letters: list[OpenLetters]
     activity: list[TableActivity]
-    alerts: list[AlertShown]
+    alerts: list[Alert]
     resources: Resources
     paused: dict[str, tuple[str, datetime]]
     daemon_silence_seconds: float | None
@@ -106,7 +107,7 @@ class OverviewReader:
             failures=read_failures(conn),
             letters=read_open_letters(conn),
             activity=read_activity(conn),
-            alerts=read_alerts(conn),
+            alerts=read_shown_alerts(conn, now),
             resources=self._meter.read(conn, time.monotonic()),
             paused=paused,
             daemon_silence_seconds=read_daemon_silence(conn),

@@ -179,9 +179,7 @@ def retry_form(session: Launching, context: Context, backfill_id: BackfillId) ->
     """Load what did not end well as a new backfill."""
     with context.transaction() as conn:
         launched = changes.retry_failed(conn, backfill_id, session.actor)
-    return _see_backfill(
-        launched.backfill.backfill_id, "retry" if launched.is_new else "same"
-    )
+    return _see_backfill(launched.backfill.backfill_id, "retry" if launched.is_new else "same")
 
 
 @router.post("/backfills/{backfill_id}/{change}")

@@ -18,7 +18,7 @@ from batch_assets.ops.api.context import context_of
 from batch_assets.ops.api.failures import status_of
 from batch_assets.ops.display import language_of, read_display
 from batch_assets.ops.sessions import Session
-from batch_assets.ops.web.shown import Shown, byte_text, number
+from batch_assets.ops.web.shown import Shown, byte_text, number, words
 from batch_assets.ops.web.signed_in import PageRefused, SignInNeeded
 from batch_assets.ops.web.texts import SAID, choose_language
 from batch_assets.settings import Settings
@@ -50,7 +50,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["static"] = _static_address
-    environment.filters |= {"number": number, "bytes": byte_text}
+    environment.filters |= {"number": number, "bytes": byte_text, "words": words}
     return environment
 
 
@@ -86,16 +86,21 @@ def show(
         language_of(context.settings),
     )
     shown = Shown(context.settings, language, context.now())
-    text = _templates().get_template(name).render(
-        t=shown.text,
-        shown=shown,
-        language=language,
-        session=session,
-        path=request.url.path,
-        said=_said(request, shown),
-        links=DagsterLinks(context.settings),
-        version=__version__,
-        **values,
+    text = (
+        _templates()
+        .get_template(name)
+        .render(
+            t=shown.text,
+            shown=shown,
+            language=language,
+            session=session,
+            # Where only forms are sent to, there is nothing to come back to.
+            path=request.url.path if request.method == "GET" else "/",
+            said=_said(request, shown),
+            links=DagsterLinks(context.settings),
+            version=__version__,
+            **values,
+        )
     )
     response = HTMLResponse(text, status, _HEADERS)
     if asked == language:
@@ -148,7 +153,8 @@ class PageRoute(APIRoute):
 
 def explain(request: Request, error: Exception) -> HTMLResponse:
     """A page that says what went wrong, under the status of the error."""
-    key, values = "", {"text": str(error)}
+    key = ""
+    values: dict[str, object] = {"text": str(error)}
     if isinstance(error, HTTPException):
         status, values = error.status_code, {"text": str(error.detail)}
     elif isinstance(error, RequestValidationError):

@@ -15,7 +15,7 @@ from batch_assets.ops.backfills.error_report import write_error_report
 from batch_assets.ops.backfills.read import read_audit, read_errors, read_progress
 from batch_assets.ops.display import zone_of
 from batch_assets.ops.status.feeds import Freshness
-from batch_assets.ops.status.loads import RECENT_LOADS
+from batch_assets.ops.status.loads import RECENT_LOADS, SHOWN_FAILURES
 from batch_assets.ops.status.overview import Overview, OverviewReader
 from batch_assets.ops.web import actions
 from batch_assets.ops.web.pages import STATIC, PageRoute, show
@@ -71,17 +71,22 @@ def status(
 
 def _verdict(
     overview: Overview, *, is_daemon_silent: bool
-) -> tuple[str, list[tuple[str, dict[str, int]]]]:
+) -> tuple[str, list[tuple[str, dict[str, object]]]]:
     """How things are in one word, and the reasons: names of texts with their values."""
-    firing = [alert for alert in overview.alerts if alert.is_firing]
-    counts = {
+    firing = [alert for alert in overview.alerts if alert.resolved_at is None]
+    unmended = sum(not failure.is_mended for failure in overview.failures)
+    # Only the newest are read: where none of them is mended, there may be more.
+    is_more = unmended == SHOWN_FAILURES
+    counts: dict[str, object] = {
         "verdict_alerts": len(firing),
         "verdict_behind": sum(feed.freshness is Freshness.BEHIND for feed in overview.feeds),
-        "verdict_failures": sum(not failure.is_mended for failure in overview.failures),
+        "verdict_failures": f"{unmended}+" if is_more else unmended,
         "verdict_leases": overview.resources.server.leases_expired,
         "verdict_paused": len(overview.paused),
     }
-    reasons = [(name, {"count": count}) for name, count in counts.items() if count]
+    reasons: list[tuple[str, dict[str, object]]] = [
+        (name, {"count": count}) for name, count in counts.items() if count
+    ]
     if is_daemon_silent and overview.running:
         reasons.insert(0, ("verdict_no_daemon", {}))
     is_bad = any(alert.severity == "critical" for alert in firing) or (

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from markupsafe import Markup, escape
+
 from batch_assets.ops.backfills.values import Progress
 from batch_assets.ops.display import Language, time_text, zone_of
 from batch_assets.ops.web.texts import TEXTS
@@ -98,15 +100,35 @@ class Shown:
         )
         return list(self._laid_out(counts, progress.total))
 
-    def _laid_out(
-        self, counts: tuple[tuple[str, str, int], ...], total: int
-    ) -> Iterator[Segment]:
+    def _laid_out(self, counts: tuple[tuple[str, str, int], ...], total: int) -> Iterator[Segment]:
         x = 0.0
         for kind, name, count in counts:
             width = 100.0 * count / total if total else 0.0
             if count:
                 yield Segment(kind, self.text(name), count, round(x, 3), round(width, 3))
             x += width
+
+    def measured(self, metric: str, value: float) -> str:
+        """A value of a metric in its unit, which the end of its name tells."""
+        if metric.endswith("_seconds"):
+            return self.duration(value)
+        if metric.endswith("_ratio"):
+            return f"{100 * value:.1f} %"
+        return byte_text(value) if metric.endswith("_bytes") else number(value)
+
+
+def words(text: str) -> Markup:
+    """Words with what stands between backticks as code; everything is escaped."""
+    parts = text.split("`")
+    # A last backtick without a partner is a character like any other.
+    is_paired = len(parts) % 2 == 1
+    if not is_paired:
+        parts[-2:] = ["`".join(parts[-2:])]
+    shown = (
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
+        for place, part in enumerate(parts)
+    )
+    return Markup("").join(shown)
 
 
 def number(value: float) -> str:

@@ -38,9 +38,7 @@ class PageRefused(Exception):
         self.values = values
 
 
-def signed_in(
-    request: Request, context: Annotated[ApiContext, Depends(context_of)]
-) -> Session:
+def signed_in(request: Request, context: Annotated[ApiContext, Depends(context_of)]) -> Session:
     """The session of a request; a dependency of pages.
 
     Raises:

@@ -11,7 +11,7 @@ _WRITTEN: dict[str, tuple[str, str]] = {
     "live": ("live", "实时"),
     "stale": ("not live: no answer since {time}", "已断开：自 {time} 起无响应"),
     "as_of": ("as of {time}", "截至 {time}"),
-    "back": ("All", "返回"),
+    "back": ("Status", "状态"),
     "nothing_done": ("Nothing was changed.", "没有任何更改。"),
     "error_title": ("That did not work", "操作未成功"),
     "not_found": (
@@ -49,16 +49,16 @@ _WRITTEN: dict[str, tuple[str, str]] = {
     "all_well": ("All is well", "一切正常"),
     "attention": ("Needs a look", "需要关注"),
     "trouble": ("Something is wrong", "出现问题"),
-    "verdict_alerts": ("{count} alerts firing", "{count} 条告警"),
-    "verdict_behind": ("{count} feeds behind", "{count} 个数据源落后"),
-    "verdict_failures": ("{count} failed loads not mended", "{count} 个失败加载未修复"),
-    "verdict_paused": ("{count} feeds paused", "{count} 个数据源已暂停"),
+    "verdict_alerts": ("Alerts firing: {count}", "{count} 条告警"),
+    "verdict_behind": ("Feeds behind: {count}", "{count} 个数据源落后"),
+    "verdict_failures": ("Failed loads not mended: {count}", "{count} 个失败加载未修复"),
+    "verdict_paused": ("Feeds paused: {count}", "{count} 个数据源已暂停"),
     "verdict_no_daemon": (
         "Dagster's daemon does not run: what is launched does not begin until "
         "`batch-assets up` runs it",
         "Dagster 守护进程未运行：启动的任务要等 `batch-assets up` 运行后才会开始",
     ),
-    "verdict_leases": ("{count} writers silent", "{count} 个写入进程无响应"),
+    "verdict_leases": ("Writers silent: {count}", "{count} 个写入进程无响应"),
     # Feeds
     "feeds": ("Feeds", "数据源"),
     "no_feeds": (
@@ -145,7 +145,10 @@ _WRITTEN: dict[str, tuple[str, str]] = {
     "failures": ("Last failures", "最近失败"),
     "no_failures": ("No load has failed.", "没有失败的加载。"),
     "mended": ("mended since", "已修复"),
-    "no_message": ("No reason was recorded; the log of the run has it.", "未记录原因，请查看运行日志。"),
+    "no_message": (
+        "No reason was recorded; the log of the run has it.",
+        "未记录原因，请查看运行日志。",
+    ),
     # Letters
     "letters": ("Rows to answer", "待处理的行"),
     "no_letters": ("No rejected row waits for an answer.", "没有待处理的拒绝行。"),

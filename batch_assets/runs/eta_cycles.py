@@ -128,6 +128,9 @@ def split_rest(history: Sequence[PartitionTime], remaining: Remaining, lanes: in
         if own:
             working.append(own)
         queue += [later[at : at + most] for at in range(0, len(later), most)]
+    # A run that was held or died left some, too: no more work at once than ever did.
+    working.sort(key=lambda keys: keys[0] not in remaining.running_since)
+    working, queue = working[:lanes], working[lanes:] + queue
     working += [[] for _ in range(lanes - len(working))]
     return Rest(working, queue)
 

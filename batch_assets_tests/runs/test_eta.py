@@ -3,6 +3,7 @@
 import resource
 import sys
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -154,6 +155,20 @@ def test_two_runs_at_once_take_half_and_the_last_run_is_alone() -> None:
 
     assert half[0] == pytest.approx(100.0, rel=0.2)
     assert whole[0] == pytest.approx(200.0, rel=0.2)
+
+
+def test_what_runs_of_before_a_pause_left_is_done_by_as_many_runs_as_ever_worked_at_once() -> None:
+    later = timedelta(hours=1)
+    after = [
+        replace(item, started_at=item.started_at + later, finished_at=item.finished_at + later)
+        for item in run(10, 10.0, name="b", first=31)
+    ]
+    history = run(10, 10.0) + after
+    rest = left(history, [f"{number:05}" for number in (*range(11, 31), *range(41, 61))])
+
+    p50, _ = seconds_of(estimate(history, rest, AT_ONCE), rest)
+
+    assert p50 == pytest.approx(400.0, rel=0.15)
 
 
 def test_days_of_the_week_that_were_passed_over_are_expected_to_be_again() -> None:

@@ -81,13 +81,6 @@ def end_shadow(conn: psycopg.Connection, function: str, buckets: Sequence[int]) 
     )
 
 
-def delete_differences(conn: psycopg.Connection, before: datetime) -> int:
-    """Forget differences seen before a moment; returns how many. The counts of buckets stay."""
-    return conn.execute(
-        "DELETE FROM devices.shadow_differences WHERE seen_at < %s", (before,)
-    ).rowcount
-
-
 def switch_shadow(conn: psycopg.Connection, buckets: Sequence[int]) -> int:
     """Store the result of the shadow from the next part on.
 

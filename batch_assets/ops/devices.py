@@ -27,7 +27,6 @@ from batch_assets.loading.batch_metrics import (
     delete_batch_metrics,
     summarize_batches,
 )
-from batch_assets.loading.device_shadows import delete_differences
 from batch_assets.loading.leases import Connector
 from batch_assets.ops.service import ready_database_url
 from batch_assets.postgres.connect import connect, translating_errors
@@ -203,16 +202,6 @@ def reshard(shards: int, *, dry_run: bool = False) -> Resharded:
             conn.commit()
     moved = Counter(a != b for a, b in zip(before.shards, after.shards, strict=True))
     return Resharded(len(set(before.shards)), len(set(after.shards)), moved[True], after.version)
-
-
-def prune_shadow_differences(conn: psycopg.Connection, settings: Settings, now: datetime) -> int:
-    """Forget differences older than the batches they are from; the caller commits.
-
-    Returns:
-        How many.
-    """
-    days = read_device_settings(settings).metrics_keep_days
-    return delete_differences(conn, now.astimezone(UTC) - timedelta(days=days))
 
 
 def prune_batch_metrics(conn: psycopg.Connection, settings: Settings, now: datetime) -> int:

@@ -67,9 +67,7 @@ class DeviceSettings(BaseModel):
         default=0.05, ge=0, le=1, description="rejected rows of a day that are still healthy"
     )
     metrics_keep_days: int = Field(
-        default=30,
-        ge=1,
-        description="rows of ops.batch_metrics and devices.shadow_differences that are kept",
+        default=30, ge=1, description="rows of ops.batch_metrics that are kept"
     )
     watch: bool = Field(default=True, description="Dagster: whether the sensor runs by itself")
     watch_seconds: int = Field(

@@ -198,6 +198,56 @@ def test_damage_is_seen_by_its_check(project: Project, damage: str, check: str) 
     assert "such as SN" in str(verdict_of(result, check).description)
 
 
+def test_backfill_of_a_range_is_one_load_that_tells_each_day(project: Project) -> None:
+    rows = {age_days: make_rows(20, seed=age_days) for age_days in (5, 4, 2)}
+    for age_days, sent in rows.items():
+        drop(project.root, f"{age_days}.ndjson", sent)
+        age(project.root / f"{age_days}.ndjson", age_days)
+    first, last = (TODAY - timedelta(days=count) for count in (5, 3))
+    range_tags = {
+        "dagster/asset_partition_range_start": first.isoformat(),
+        "dagster/asset_partition_range_end": last.isoformat(),
+    }
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = (
+            project.definitions()
+            .resolve_job_def("device_load")
+            .execute_in_process(instance=instance, tags=range_tags)
+        )
+
+    assert result.success, failure_text(result)
+    told = days_of(result)
+    days = [(first + timedelta(days=count)).isoformat() for count in range(3)]
+    assert sorted(told) == [(key, day) for key in KEYS for day in days]
+    files = [told["devices/records", day].metadata["files_done"].value for day in days]
+    assert files == [1, 1, 0]
+    assert stored(project.url) == last_of([*rows[5], *rows[4]])
+
+
+def test_schedule_asks_for_a_run_of_today_once_a_tick(project: Project) -> None:
+    definitions = project.definitions()
+    schedule = definitions.resolve_schedule_def("device_load_schedule")
+    moment = datetime(TODAY.year, TODAY.month, TODAY.day, 0, 15, tzinfo=UTC)
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        ticks = [
+            schedule.evaluate_tick(
+                dg.build_schedule_context(
+                    instance=instance,
+                    scheduled_execution_time=moment,
+                    repository_def=definitions.get_repository_def(),
+                )
+            )
+            for _ in range(2)
+        ]
+
+    first, again = (tick.run_requests or [] for tick in ticks)
+    assert [request.partition_key for request in first] == [TODAY.isoformat()]
+    assert [request.run_key for request in first] == [request.run_key for request in again]
+    assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+
+
 def test_sensor_asks_for_one_run_and_leaves_the_rest_to_others(project: Project) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         assert project.tick(instance).run_requests == []

@@ -1,6 +1,5 @@
 """New code on chosen buckets: compared and not stored, switched, and rolled back."""
 
-from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -10,7 +9,6 @@ from batch_assets.errors import ConfigurationError, DataError
 from batch_assets.ingest.devices import shadow
 from batch_assets.loading.device_shadows import (
     Difference,
-    delete_differences,
     parse_buckets,
     read_differences,
     read_shadow_buckets,
@@ -135,10 +133,6 @@ def test_shadow_that_does_not_return_is_ended_and_holds_nothing_back(
     assert one.kind == "failed"
     assert "hanging did not return within 0.1 s" in str(one.reason)
     assert ask(postgres, "SELECT shadow_function FROM devices.shadow_buckets") == [(None,)]
-    seen_at = ask(postgres, "SELECT seen_at FROM devices.shadow_differences")[0][0]
-    with psycopg.connect(postgres) as conn:
-        assert delete_differences(conn, seen_at) == 0
-        assert delete_differences(conn, seen_at + timedelta(seconds=1)) == 1
 
 
 def test_rows_that_live_code_fails_on_are_dead_letters_alone(postgres: str, tmp_path: Path) -> None:

@@ -13,9 +13,6 @@ from batch_assets.sources.market.feed import Feed, build_feeds
 
 _TARGET = "market.daily_bars"
 
-# Older days do not make a feed later than late; a year of them is looked at no further.
-_SESSIONS_MOST = 260
-
 
 def read_feed_lags(conn: psycopg.Connection, settings: Settings, now: datetime) -> Iterator[Sample]:
     """Seconds since the oldest session without rows, after the newest with rows, became due.
@@ -57,9 +54,7 @@ def lag_seconds(feed: Feed, calendar: SessionCalendar, stored: date, now: dateti
     if due is not None and not calendar.is_session(due):
         due = calendar.previous_session(due)
     missing: date | None = None
-    for _ in range(_SESSIONS_MOST):
-        if due is None or due <= stored:
-            break
+    while due is not None and due > stored:
         missing = due
         due = calendar.previous_session(due)
     return max(0.0, (now - feed.ready_on(missing)).total_seconds()) if missing else 0.0

@@ -61,12 +61,12 @@ def _backfill_samples(conn: psycopg.Connection, now: datetime) -> Iterator[Sampl
     found = [read_estimate(conn, backfill.backfill_id, now) for backfill in running]
     ends = [estimate for estimate in found if estimate is not None]
     if ends:
-        for quantile, at in (
-            ("0.5", max(one.p50_at for one in ends)),
-            ("0.9", max(one.p90_at for one in ends)),
+        for percentile, at in (
+            ("50", max(one.p50_at for one in ends)),
+            ("90", max(one.p90_at for one in ends)),
         ):
             seconds = max(0.0, (at - now).total_seconds())
-            yield Sample("batch_assets_backfill_eta_seconds", {"quantile": quantile}, seconds)
+            yield Sample("batch_assets_backfill_eta_seconds", {"percentile": percentile}, seconds)
 
 
 def prometheus_text(samples: Sequence[Sample]) -> bytes:

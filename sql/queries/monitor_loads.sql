@@ -74,7 +74,7 @@ GROUP BY target
 UNION ALL
 SELECT
     'batch_assets_recent_load_seconds',
-    jsonb_build_object('target', p.target, 'quantile', q.quantile),
+    jsonb_build_object('target', p.target, 'percentile', q.percentile),
     p.seconds[q.place]
 FROM (
     SELECT target, percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY seconds) AS seconds
@@ -82,7 +82,7 @@ FROM (
     WHERE state IN ('success', 'partial')
     GROUP BY target
 ) AS p
-CROSS JOIN LATERAL (VALUES (1, '0.5'), (2, '0.95')) AS q (place, quantile)
+CROSS JOIN LATERAL (VALUES (1, '50'), (2, '95')) AS q (place, percentile)
 UNION ALL
 SELECT
     'batch_assets_recent_chunk_rows',
@@ -94,10 +94,10 @@ GROUP BY target
 UNION ALL
 SELECT
     'batch_assets_recent_batch_seconds',
-    jsonb_build_object('target', b.target, 'quantile', q.quantile),
+    jsonb_build_object('target', b.target, 'percentile', q.percentile),
     b.seconds[q.place]
 FROM batches AS b
-CROSS JOIN LATERAL (VALUES (1, '0.5'), (2, '0.95'), (3, '0.99')) AS q (place, quantile)
+CROSS JOIN LATERAL (VALUES (1, '50'), (2, '95'), (3, '99')) AS q (place, percentile)
 UNION ALL
 SELECT
     'batch_assets_recent_rows_per_second', jsonb_build_object('target', target),

@@ -128,7 +128,7 @@ def test_scrape_says_what_is_in_the_database(
 
     assert value("recent_rows", "market.daily_bars", "rejected") == 7
     assert value("recent_error_ratio", "market.daily_bars") == 0.07
-    assert value("recent_load_seconds", "market.daily_bars", "0.5") == pytest.approx(2, abs=0.01)
+    assert value("recent_load_seconds", "market.daily_bars", "50") == pytest.approx(2, abs=0.01)
     assert value("recent_chunk_rows", "market.daily_bars") == 4096
     assert value("recent_rows", "devices.records", "inserted") == 50
     assert value("dead_letters_open", "market") == 1
@@ -140,7 +140,7 @@ def test_scrape_says_what_is_in_the_database(
     assert value("pool_slots_taken", "postgres_write") == 1
     assert value("pool_steps_waiting", "postgres_write") == 1
     assert value("backfill_partitions_left") == 4
-    assert 35 < value("backfill_eta_seconds", "0.5") <= 40
+    assert 0 < value("backfill_eta_seconds", "50") <= value("backfill_eta_seconds", "90") < 3600
     late = timedelta(days=1).total_seconds()
     assert late <= value("partition_lag_seconds", "us") < 3 * late
     assert 0 < value("memory_used_ratio") < 1

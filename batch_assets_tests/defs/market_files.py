@@ -1,14 +1,17 @@
 """Small markets of by-day files that tests write, and definitions that load them."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psycopg
 
 from batch_assets.definitions import build_definitions
 from batch_assets.defs.common.resources import ClockResource, PostgresCopyResource
+from batch_assets.runs.run_log import run_log_path
 from batch_assets.settings import Settings, load_settings
 
 HEADER = "date,symbol,open,high,low,close,volume,amount"
@@ -93,6 +96,7 @@ class Market:
         *days: str,
         job: str = "market_sync",
         run_config: Mapping[str, object] | None = None,
+        tags: Mapping[str, str] | None = None,
         **resources: object,
     ) -> dg.ExecuteInProcessResult:
         """Run a job in this process, for one day or for the range between two."""
@@ -101,6 +105,7 @@ class Market:
         if len(days) == 2:
             start, end = days
             tags = {
+                **(tags or {}),
                 "dagster/asset_partition_range_start": start,
                 "dagster/asset_partition_range_end": end,
             }
@@ -111,6 +116,11 @@ class Market:
             run_config=run_config,
             **target,  # type: ignore[arg-type]  # reason: one of two sets of arguments
         )
+
+    def log_of(self, run_id: str) -> list[dict[str, Any]]:
+        """The lines of a run's log."""
+        text = run_log_path(self.state_dir, run_id).read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()]
 
     def rows(self, query: str, *parameters: object) -> list[tuple[object, ...]]:
         """What the database answers."""

@@ -14,6 +14,7 @@ from batch_assets.defs.common.retries import translating_failures
 from batch_assets.defs.market.checks import build_check_specs, evaluate_run, failed_day_evaluation
 from batch_assets.defs.market.metadata import metadata_of, plan_text, summary_of
 from batch_assets.defs.market.reference_keys import deps_of_bars
+from batch_assets.defs.market.run_log import log_report, open_market_log
 from batch_assets.ingest.market.daily_bars import DayReport, options_of
 from batch_assets.ingest.market.plan import PlanRequest, plan_sync
 from batch_assets.ingest.market.run import MarketAccess, sync_plan
@@ -21,6 +22,7 @@ from batch_assets.ingest.market.vendor_lease import sole_use_of
 from batch_assets.ingest.market.vendor_limits import throttle_of
 from batch_assets.loading.report import LoadState
 from batch_assets.runs.backfill_gate import BackfillGate, open_gate
+from batch_assets.runs.run_log import RunLog
 from batch_assets.settings import Settings
 from batch_assets.sources.market.feed import Feed
 from batch_assets.sources.market.part_checks import SUBSET
@@ -85,7 +87,11 @@ def build_daily_bars(
         postgres: PostgresCopyResource,
         clock: ClockResource,
     ) -> Iterator[dg.AssetCheckResult]:
-        with translating_failures(context.op_execution_context.retry_number):
+        run_id = context.run.run_id
+        with (
+            translating_failures(context.op_execution_context.retry_number),
+            open_market_log(settings, feed, postgres.connect, context) as log,
+        ):
             days = [date.fromisoformat(key) for key in context.partition_keys]
             now, cache_dir = clock.now(), cache_dir_of(settings)
             plan = plan_sync(
@@ -95,8 +101,7 @@ def build_daily_bars(
                 now=now,
                 cache_dir=cache_dir,
             )
-            _show_plan(context, plan)
-            run_id = context.run.run_id
+            _show_plan(context, log, plan)
             gate = open_gate(postgres.connect, run_id, feed.name, context.run.tags)
             lease_seconds = settings.loading.lease_seconds
             reports = sync_plan(
@@ -113,7 +118,10 @@ def build_daily_bars(
                 options=options_of(feed, settings.loading, run_id=run_id, force=config.force),
                 may_begin=gate.may_begin,
             )
-            seen = [_log_day(context, asset_key, report) for report in reports]
+            seen = [
+                _log_day(context, asset_key, log_report(log, settings, report))
+                for report in reports
+            ]
             yield from evaluate_run(
                 postgres,
                 feed,
@@ -135,10 +143,11 @@ def _backfill_policy(feed: Feed) -> dg.BackfillPolicy:
     return dg.BackfillPolicy.multi_run(feed.max_days_per_run)
 
 
-def _show_plan(context: dg.AssetExecutionContext, plan: Plan) -> None:
+def _show_plan(context: dg.AssetExecutionContext, log: RunLog, plan: Plan) -> None:
     """Say what the run will do: in its log, and as a tag in the list of runs."""
     text = plan_text(plan)
     context.log.info("plan: %s", text)
+    log.write("run_started", text)
     context.instance.add_run_tags(context.run.run_id, {PLAN_TAG: text})
 
 

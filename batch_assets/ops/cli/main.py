@@ -26,6 +26,7 @@ from batch_assets.ops.cli import (
     documents,
     init,
     locks,
+    logs,
     plan,
     prune,
     runs,
@@ -65,6 +66,7 @@ app.command("priority")(backfills.priority)
 app.command("history")(backfills.history)
 app.command("init")(init.init)
 app.command("locks")(locks.locks)
+app.command("logs")(logs.logs)
 app.command("verify")(locks.verify)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)

@@ -2,9 +2,13 @@ import re
 from hashlib import sha256
 
 import dagster as dg
+import psycopg
 import pytest
 
 from batch_assets.defs.common.resources import ClockResource
+from batch_assets.ops.backfills import changes
+from batch_assets.ops.backfills.requests import launch
+from batch_assets.runs.backfill_states import BACKFILL_TAG
 from batch_assets_tests.defs.market_files import (
     GOOD,
     GOOD_TOO,
@@ -17,6 +21,7 @@ from batch_assets_tests.defs.market_files import (
     observations,
     verdict_of,
 )
+from batch_assets_tests.ops.backfills.planted import request
 
 # 2024-10-01 to 2024-10-07 is the National Day closure; trading goes on on the 8th.
 BROKEN = "2024-10-08"
@@ -297,3 +302,46 @@ def test_run_is_named_in_the_ledger(market: Market) -> None:
     result = market.sync(GOOD)
 
     assert market.rows("SELECT run_id FROM ops.loads") == [(result.run_id,)]
+
+
+def test_run_writes_json_lines_with_load_place_and_local_time(week: Market) -> None:
+    week.environment["LANG"] = "zh_CN.UTF-8"
+
+    result = week.sync(GOOD, MISSING)
+
+    lines = week.log_of(result.run_id)
+    assert {line["run"] for line in lines} == {result.run_id}
+    assert (lines[0]["event"], lines[-1]["event"]) == ("run_started", "run_ended")
+    assert all(line["at"].endswith("+08:00") for line in lines)
+    days = {line["partition"]: line for line in lines if line["event"] == "partition"}
+    good, broken = days[GOOD], days[BROKEN]
+    assert (good["i"], good["n"], good["feed"], good["rows"]["inserted"]) == (1, 13, "cn", 5)
+    assert good["message"].startswith(f"[1/13] {GOOD} 成功: 5 rows read")
+    assert (broken["level"], broken["state"], broken["i"]) == ("ERROR", "failed", 12)
+    assert days[HOLIDAY]["message"].startswith(f"[5/13] {HOLIDAY} 跳过")
+    ids = dict(week.rows("SELECT window_key, load_id FROM ops.loads"))
+    assert {day: line["load"] for day, line in days.items()} == ids
+
+
+def test_paused_backfill_ends_its_run_as_canceled_before_the_next_day(week: Market) -> None:
+    with psycopg.connect(week.url) as conn:
+        launch(conn, request(GOOD, GOOD_TOO), "ann")
+        changes.pause(conn, 1, "bob")
+
+    result = week.sync(GOOD, GOOD_TOO, tags={BACKFILL_TAG: "1"})
+
+    assert not result.success
+    run = week.instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert run.status is dg.DagsterRunStatus.CANCELED
+    assert week.stored_days("cn") == {}
+    assert week.rows("SELECT held_at IS NOT NULL FROM ops.backfill_runs") == [(True,)]
+    assert "4 of 4 days were not begun" in cancel_message(week, result.run_id)
+
+
+def cancel_message(market: Market, run_id: str) -> str:
+    (record,) = market.instance.get_records_for_run(
+        run_id, of_type=dg.DagsterEventType.RUN_CANCELING
+    ).records
+    event = record.event_log_entry.dagster_event
+    return event.message or "" if event is not None else ""

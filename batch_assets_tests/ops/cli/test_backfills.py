@@ -160,3 +160,33 @@ def test_status_and_history_are_one_json_object_a_line(
         "backfill.pause",
         "backfill.launch",
     ]
+
+
+def test_logs_of_all_runs_of_a_backfill_come_in_one_by_time(
+    project: Path, postgres: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["backfill", "market", *RANGE, "--detach"]) == 0
+    folder = project / "state" / "logs" / "runs"
+    folder.mkdir(parents=True)
+    with psycopg.connect(postgres) as conn:
+        for run_id, seconds in (("aaaa-1", (1, 4)), ("bbbb-2", (2, 3))):
+            plant_run(conn, 1, run_id)
+            texts = [
+                json.dumps(
+                    {"at": f"2024-10-09T08:00:0{second}+08:00", "level": "INFO"}
+                    | {"run": run_id, "message": f"第{second}天"},
+                    ensure_ascii=False,
+                )
+                for second in seconds
+            ]
+            cut_off = '{"at": "2024-10-'
+            (folder / f"{run_id}.jsonl").write_text("\n".join([*texts, cut_off]))
+    capsys.readouterr()
+
+    assert run(["logs", "1", "--json"]) == 0
+
+    assert [line["message"] for line in lines(capsys)] == ["第1天", "第2天", "第3天", "第4天"]
+    assert run(["logs", "bbbb"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith("INFO    bbbb-2 第2天")
+    assert run(["logs", "cccc"]) != 0
+    assert "has no log of cccc" in capsys.readouterr().err

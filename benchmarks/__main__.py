@@ -1,20 +1,41 @@
 """`python -m benchmarks <what>`: measure against public tools, print a table, write JSON."""
 
 import argparse
+from typing import Any
 
-from benchmarks import devices, documents, load, market, spreadsheets, tables
+from benchmarks import dagster_growth, devices, documents, load, market, spreadsheets, tables
+from benchmarks.command import Command, add_arguments, write_figures
+from benchmarks.figures import print_figures
+
+COMMANDS: tuple[Command[Any], ...] = (
+    load.COMMAND, load.RERUN, market.COMMAND, documents.COMMAND, spreadsheets.COMMAND,
+    devices.COMMAND, tables.COMMAND, dagster_growth.COMMAND,
+)  # fmt: skip
+# Their figures have names that no other benchmark uses.
+_WITHOUT_PREFIX = (load.COMMAND.name, dagster_growth.COMMAND.name)
+
+
+def run_all(arguments: argparse.Namespace) -> None:
+    """One benchmark after the other; what was measured is written after each of them."""
+    figures: dict[str, object] = {}
+    for command in COMMANDS:
+        print(f"\n== {command.name}: {command.help}", flush=True)
+        found = command.figures(arguments)
+        print_figures(found)
+        prefix = "" if command.name in _WITHOUT_PREFIX else f"{command.name}_"
+        figures.update({f"{prefix}{name}": value for name, value in found.items()})
+        write_figures(figures, arguments.json)
 
 
 def main() -> None:
-    """Run one benchmark."""
+    """Run one benchmark, or all of them."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     subcommands = parser.add_subparsers(required=True, metavar="WHAT")
-    load.add_command(subcommands)
-    market.add_command(subcommands)
-    spreadsheets.add_command(subcommands)
-    tables.add_command(subcommands)
-    documents.add_command(subcommands)
-    devices.add_command(subcommands)
+    for command in COMMANDS:
+        command.add_to(subcommands)
+    every = subcommands.add_parser("all", help="all of them, one after the other")
+    add_arguments(every)
+    every.set_defaults(run=run_all)
     arguments = parser.parse_args()
     arguments.run(arguments)
 

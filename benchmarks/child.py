@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +27,7 @@ def run_child(work: str, files: DayFiles, cache_dir: Path, url: str, **more: obj
     Raises:
         CalledProcessError: It failed; what it said is on standard error.
     """
-    described = {
-        "folder": str(files.folder), "days": [day.isoformat() for day in files.days],
-        "row_count": files.row_count, "cache_dir": str(cache_dir), "url": url, **more,
-    }  # fmt: skip
+    described = {**files.described(), "cache_dir": str(cache_dir), "url": url, **more}
     result = subprocess.run(
         [sys.executable, "-m", "benchmarks.child", work],
         input=json.dumps(described),
@@ -50,7 +46,7 @@ def measure_memory(described: Mapping[str, Any], feed: Feed) -> dict[str, float]
         lambda: connect(described["url"], application_name="batch_assets benchmark"),
         feed,
         Path(described["cache_dir"]),
-        files_of(described).days,
+        DayFiles.of(described).days,
     )
     return {"peak_memory_mb": peak_memory_mb()}
 
@@ -60,12 +56,6 @@ def _vendor_feed(described: Mapping[str, Any]) -> Feed:
     if described["symbols"]:
         return feed_by_symbol(described["base_url"], described["symbols"])
     return build_feed("tushare", vendor="tushare", base_url=described["base_url"])
-
-
-def files_of(described: Mapping[str, Any]) -> DayFiles:
-    """The day files of a description."""
-    days = tuple(date.fromisoformat(day) for day in described["days"])
-    return DayFiles(Path(described["folder"]), days, described["row_count"])
 
 
 def main() -> None:
@@ -79,7 +69,7 @@ def main() -> None:
 
         print(json.dumps(measure_dagster(described)))
     else:
-        print(json.dumps(measure_memory(described, files_of(described).feed())))
+        print(json.dumps(measure_memory(described, DayFiles.of(described).feed())))
 
 
 if __name__ == "__main__":

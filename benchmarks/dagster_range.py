@@ -13,7 +13,6 @@ import psycopg
 
 from batch_assets.postgres.connect import connect
 from batch_assets.settings import shipped_path
-from benchmarks.child import files_of
 from benchmarks.core_load import load_days
 from benchmarks.market_year import DayFiles
 from benchmarks.measure import Sample, peak_memory_mb
@@ -42,8 +41,8 @@ def measure_dagster(described: Mapping[str, Any]) -> dict[str, Any]:
         `dagster_ms_per_partition`: (range run - core alone) / days, the median of the pairs.
         `dagster_startup_seconds`: imports, definitions and instance, once for each process.
     """
-    files, url = files_of(described), described["url"]
-    days = range_days(files)
+    files, url = DayFiles.of(described), described["url"]
+    days = range_days(files, described.get("partitions", RANGE_DAYS))
     cache_dir = Path(described["cache_dir"])
     home = _write_home(Path(described["home"]), files, cache_dir, url)
     started = time.perf_counter()
@@ -79,12 +78,12 @@ def measure_dagster(described: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def range_days(files: DayFiles) -> list[date]:
-    """The partitions of a range run: every date from the first file on, at most a year's sessions.
+def range_days(files: DayFiles, count: int) -> list[date]:
+    """The partitions of a range run: every date from the first file on, at most `count`.
 
     Days without a session are partitions too, and cost Dagster as much as the others.
     """
-    span = min(RANGE_DAYS, (files.days[-1] - files.days[0]).days + 1)
+    span = min(count, (files.days[-1] - files.days[0]).days + 1)
     return [files.days[0] + timedelta(days=number) for number in range(span)]
 
 

@@ -6,25 +6,22 @@ batches of 250 rows) on the first of the files. After each load the tables are c
 was sent, row for row, value for value, or the run is refused.
 """
 
-import argparse
 import json
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 import psycopg
 
 from batch_assets.ingest.devices.load import DeviceOptions, load_device_files
 from batch_assets.postgres import embedded
+from benchmarks.command import Command, Setting, describe_run
 from benchmarks.device_records import Fleet, empty_device_tables
 from benchmarks.devices_continuous import run_continuous
-from benchmarks.measure import Cost, Sample, measure, paired_ratios, peak_memory_mb
-from benchmarks.server import BenchmarkServer, describe_machine, describe_server, open_server
-from benchmarks.table import print_figures
+from benchmarks.figures import Figures, iter_turns
+from benchmarks.measure import Cost, measure, peak_memory_mb
+from benchmarks.server import BenchmarkServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,6 @@ class Scale:
 
 
 SCALES = {"small": Scale(5_000, 40, 4, 20), "full": Scale(5_000, 200, 8, 60)}
-REPETITIONS = 5
 _WAYS = ("files", "one_shard", "insert_loop")
 
 # Rows of one statement and one transaction, as in the original design.
@@ -75,12 +71,12 @@ class DevicesBenchmark:
     def repeat(self, repetitions: int) -> None:
         """All ways in turn, after one round that nobody counts."""
         postmaster = self.server.postmaster(self.admin)
-        for number in range(repetitions + 1):
-            for way in _WAYS[number % len(_WAYS) :] + _WAYS[: number % len(_WAYS)]:
+        for is_counted, turn in iter_turns(_WAYS, repetitions):
+            for way in turn:
                 empty_device_tables(self.admin)
                 self.admin.execute("TRUNCATE bench.records")
                 cost = measure(self.admin, self._work(way), postmaster=postmaster)
-                if number:
+                if is_counted:
                     self.costs[way].append(cost)
                 if way != "insert_loop":
                     self.fleet.compare(self.admin).require(way)
@@ -136,22 +132,18 @@ class DevicesBenchmark:
         }
         names = {way: f"{way}_records_per_second" for way in _WAYS}
         names["files"] = "file_records_per_second"
-        found: dict[str, object] = {}
+        found = Figures()
         for way, name in names.items():
-            sample = Sample.of([1 / each for each in seconds[way]])
-            found[name], found[f"{name}_spread"] = sample.median, sample.spread
+            found.add(name, [1 / each for each in seconds[way]])
         for way in ("one_shard", "insert_loop"):
-            ratio = paired_ratios(seconds[way], seconds["files"])
-            found[f"ratio_vs_{way}"] = ratio.median
-            found[f"ratio_vs_{way}_spread"] = ratio.spread
+            found.add_ratio(f"ratio_vs_{way}", seconds[way], seconds["files"])
         for side in ("client", "server"):
             cpu = [getattr(cost, f"{side}_cpu_seconds") for cost in self.costs["files"]]
-            sample = Sample.of([each / self.fleet.records * 1e6 for each in cpu])
-            found[f"{side}_cpu_us_per_record"] = sample.median
-            found[f"{side}_cpu_us_per_record_spread"] = sample.spread
-        wal = Sample.of([cost.wal_bytes / self.fleet.records for cost in self.costs["files"]])
-        found["wal_bytes_per_record"] = wal.median
-        found["wal_bytes_per_record_spread"] = wal.spread
+            found.add(
+                f"{side}_cpu_us_per_record", [each / self.fleet.records * 1e6 for each in cpu]
+            )
+        wal = [cost.wal_bytes / self.fleet.records for cost in self.costs["files"]]
+        found.add("wal_bytes_per_record", wal)
         return found
 
 
@@ -192,40 +184,22 @@ def _percentile(ascending: Sequence[float], share: float) -> float:
     return ascending[min(len(ascending) - 1, int(share * len(ascending)))]
 
 
-def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """`python -m benchmarks devices`."""
-    parser = subcommands.add_parser("devices", help="records of devices, from files and as posted")
-    parser.add_argument("--scale", choices=SCALES, default="full", help="default: full")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
-    parser.add_argument("--database-url", help="a server to measure on; default: an embedded one")
-    parser.add_argument("--repetitions", type=int, default=REPETITIONS)
-    parser.set_defaults(run=run_command)
-
-
-def run_command(arguments: argparse.Namespace) -> None:
-    """Measure, print, write."""
-    scale = SCALES[arguments.scale]
-    with (
-        tempfile.TemporaryDirectory(prefix="batch_assets-") as folder,
-        open_server(arguments.database_url, Path(folder) / "state") as server,
-        closing(server.administer()) as admin,
-    ):
-        benchmark = DevicesBenchmark(server, admin, Path(folder) / "landing", scale)
+def run_devices(setting: Setting[Scale]) -> dict[str, object]:
+    """All figures of one scale, flat."""
+    folder, scale = setting.folder, setting.scale
+    with setting.open_server() as opened:
+        server, admin = opened.server, opened.admin
+        benchmark = DevicesBenchmark(server, admin, folder / "landing", scale)
         benchmark.prepare()
-        benchmark.repeat(arguments.repetitions)
-        figures: dict[str, object] = {
-            "scale": arguments.scale,
-            "repetitions": arguments.repetitions,
-            "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": describe_machine(),
-            **{name: metadata.version(name) for name in ("psycopg", "pgpq", "pyarrow")},
-            **{f"server_{name}": value for name, value in describe_server(admin).items()},
+        benchmark.repeat(setting.repetitions)
+        return {
+            **describe_run(("psycopg", "pgpq", "pyarrow"), admin),
             "records": benchmark.fleet.records,
             "devices": scale.devices,
             **benchmark.figures(),
-            **_continuous(server, admin, Path(folder), scale, arguments.database_url is None),
+            **_continuous(server, admin, folder, scale, setting.database_url is None),
             "peak_memory_mb": peak_memory_mb(),
         }
-    print_figures(figures)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+COMMAND = Command("devices", "records of devices, from files and as posted", SCALES, run_devices)

@@ -5,26 +5,21 @@ measures its other users. Ways take turns in each repetition, so that their rati
 minute. Peers read in one plain process, without isolation, chunks or hashes.
 """
 
-import argparse
 import io
-import json
-import tempfile
 import time
 import zipfile
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
-import psutil
 import psycopg
 
 from batch_assets.execution.isolation import IsolatedWorkers
 from batch_assets.ingest.documents.ingest import PRELOAD
 from batch_assets.sources.documents.parse import ParseRequest, parse_task
+from benchmarks.command import Command, Setting, describe_run
 from benchmarks.documents_corpus import Corpus, CorpusFile, open_corpus, write_copies
 from benchmarks.documents_ingest import empty_documents, ingest_folder, measure_growth
 from benchmarks.documents_peers import Peer, open_peer
@@ -39,9 +34,9 @@ from benchmarks.documents_pool import (
     write_poison,
 )
 from benchmarks.documents_quality import measure_quality
-from benchmarks.measure import Sample, paired_ratios, server_cpu_seconds
-from benchmarks.server import BenchmarkServer, describe_machine, open_server
-from benchmarks.table import print_figures
+from benchmarks.figures import Figures
+from benchmarks.measure import server_cpu_seconds
+from benchmarks.server import BenchmarkServer
 
 _PRELOAD = (*PRELOAD, "benchmarks.documents_poison")
 _BOMB_BYTES = 64 * 1024 * 1024
@@ -62,12 +57,11 @@ class Scale:
     copies: int
     poison_documents: int
     tiny_files: int
-    repetitions: int
 
 
 SCALES = {
-    "small": Scale(copies=2, poison_documents=300, tiny_files=1_500, repetitions=5),
-    "full": Scale(copies=10, poison_documents=2_000, tiny_files=10_000, repetitions=5),
+    "small": Scale(copies=2, poison_documents=300, tiny_files=1_500),
+    "full": Scale(copies=10, poison_documents=2_000, tiny_files=10_000),
 }
 
 
@@ -113,11 +107,11 @@ class DocumentsBenchmark:
             ]
         run_pool(self.workers, [file.path for file in self.corpus.pdfs])
 
-    def repeat(self) -> None:
+    def repeat(self, repetitions: int) -> None:
         """Each way in turn, the next one first each time."""
         ways = [self._parse_alone, self._parse_isolated, self._ingest, self._poison]
         ways += [lambda name=name: self._compare(name) for name in self.peers]  # type: ignore[misc]
-        for number in range(self.scale.repetitions):
+        for number in range(repetitions):
             for way in (*ways[number % len(ways) :], *ways[: number % len(ways)]):
                 way()
 
@@ -190,7 +184,7 @@ class DocumentsBenchmark:
 
     def figures(self) -> dict[str, object]:
         """Medians and spreads, flat; the ones that are asked for first."""
-        flat: dict[str, object] = {}
+        flat = Figures()
         pairs = {
             "ratio_vs_pypdf": ("pypdf_seconds", "beside_pypdf_seconds"),
             "ratio_vs_markitdown": ("markitdown_seconds", "beside_markitdown_seconds"),
@@ -205,93 +199,57 @@ class DocumentsBenchmark:
         }
         for name, (slow, fast) in pairs.items():
             if slow in self.samples:
-                ratio = paired_ratios(self.samples[slow], self.samples[fast])
-                flat[name], flat[f"{name}_spread"] = ratio.median, ratio.spread
+                flat.add_ratio(name, self.samples[slow], self.samples[fast])
             else:
                 flat[name] = "absent"
         for name, values in self.samples.items():
-            sample = Sample.of(values)
-            flat[name], flat[f"{name}_spread"] = sample.median, sample.spread
+            flat.add(name, values)
         for name, files in self.peer_files.items():
             flat[f"{name}_version"] = self.peers[name].version
             flat[f"{name}_pages"] = sum(file.pages for file in files)
         return flat
 
 
-def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """`python -m benchmarks documents`."""
-    parser = subcommands.add_parser("documents", help="documents against pypdf and markitdown")
-    parser.add_argument("--scale", choices=SCALES, default="full", help="default: full")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
-    parser.add_argument("--database-url", help="a server to measure on; default: an embedded one")
-    parser.add_argument("--workers", type=int, default=1, help="worker processes; default: 1")
-    parser.add_argument(
-        "--peers",
-        type=Path,
-        default=Path(".batch_assets") / "benchmark-peers",
-        metavar="FOLDER",
-        help="where pypdf and markitdown are installed; default: %(default)s",
-    )
-    parser.set_defaults(run=run_command)
-
-
-def run_command(arguments: argparse.Namespace) -> None:
-    """Measure, print, write."""
-    scale = SCALES[arguments.scale]
-    with tempfile.TemporaryDirectory(prefix="batch_assets-") as folder:
-        figures = run_documents(
-            scale,
-            Path(folder),
-            peers_folder=arguments.peers,
-            database_url=arguments.database_url,
-            worker_count=arguments.workers,
-        )
-    figures = {"scale": arguments.scale, "repetitions": scale.repetitions, **figures}
-    print_figures(figures)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-
-
-def run_documents(
-    scale: Scale,
-    folder: Path,
-    *,
-    peers_folder: Path,
-    database_url: str | None,
-    worker_count: int,
-) -> dict[str, object]:
+def run_documents(setting: Setting[Scale]) -> dict[str, object]:
     """All figures of one scale, flat."""
-    corpus = open_corpus(folder / "corpus")
+    folder, scale = setting.folder, setting.scale
+    corpus, worker_count = open_corpus(folder / "corpus"), setting.more["workers"]
     with ExitStack() as stack:
-        server = stack.enter_context(open_server(database_url, folder / "state"))
-        admin = stack.enter_context(closing(server.administer()))
+        opened = stack.enter_context(setting.open_server())
+        server, admin = opened.server, opened.admin
         peers = {
             name: peer
             for name in _PEERS
-            if (peer := stack.enter_context(open_peer(name, peers_folder.resolve()))) is not None
+            if (peer := stack.enter_context(open_peer(name, setting.peers_folder))) is not None
         }
         workers = stack.enter_context(
             IsolatedWorkers(workers=worker_count, spool_dir=folder / "spool", preload=_PRELOAD)
         )
         benchmark = DocumentsBenchmark(corpus, scale, folder, workers, server, admin, peers)
         benchmark.prepare()
-        benchmark.repeat()
+        benchmark.repeat(setting.repetitions)
         quality = measure_quality(workers, corpus.files)
         empty_documents(admin)
         growth = measure_growth(server.url, folder / "tiny" / "files", scale.tiny_files)
     return {
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": describe_machine(),
-        "load_average": psutil.getloadavg()[0],
+        **describe_run(("pypdfium2", "lxml", "psycopg"), None),
         "workers": worker_count,
         "corpus": corpus.origin,
         "pdf_files": len(benchmark.copies),
         "pdf_pages": sum(file.pages for file in benchmark.copies),
-        **{name: metadata.version(name) for name in ("pypdfium2", "lxml", "psycopg")},
         **benchmark.figures(),
         **quality,
         **growth,
     }
+
+
+COMMAND = Command(
+    "documents",
+    "documents against pypdf and markitdown",
+    SCALES,
+    run_documents,
+    options={"workers": (1, "worker processes; default: 1")},
+)
 
 
 def _among(clean: Sequence[Path], poison: Sequence[Path]) -> list[Path]:

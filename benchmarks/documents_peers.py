@@ -3,16 +3,16 @@
 import json
 import subprocess
 import sys
-import venv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peer_environment import PeerAbsent, ensure_python
+
 _CHILD = Path(__file__).with_name("documents_peer_child.py")
-_REQUIREMENTS = {"pypdf": "pypdf", "markitdown": "markitdown[pdf]"}
-_INSTALL_SECONDS = 600
+_REQUIREMENTS = {"pypdf": ("pypdf",), "markitdown": ("markitdown[pdf]",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,10 @@ class Peer:
 @contextmanager
 def open_peer(name: str, folder: Path) -> Iterator[Peer | None]:
     """Install a peer where it is missing and start it; None where it cannot be installed."""
-    python = folder / name / "bin" / "python"
-    if not _is_installed(python, name) and not _install(python, name):
+    try:
+        python = ensure_python(name, _REQUIREMENTS[name], folder)
+    except PeerAbsent as absent:
+        print(f"{name} is left out: {absent}", file=sys.stderr)
         yield None
         return
     process = subprocess.Popen(
@@ -59,25 +61,6 @@ def open_peer(name: str, folder: Path) -> Iterator[Peer | None]:
             yield Peer(name, json.loads(process.stdout.readline())["version"], process)
         finally:
             process.kill()
-
-
-def _is_installed(python: Path, name: str) -> bool:
-    if not python.is_file():
-        return False
-    done = subprocess.run([python, "-c", f"import {name}"], capture_output=True, check=False)
-    return done.returncode == 0
-
-
-def _install(python: Path, name: str) -> bool:
-    venv.create(python.parent.parent, with_pip=True)
-    command = [python, "-m", "pip", "install", "--quiet", _REQUIREMENTS[name]]
-    try:
-        done = subprocess.run(command, check=False, timeout=_INSTALL_SECONDS)
-    except subprocess.TimeoutExpired:
-        return False
-    if done.returncode != 0:
-        print(f"{name} cannot be installed and is left out", file=sys.stderr)
-    return done.returncode == 0
 
 
 def _ask(process: "subprocess.Popen[str]", line: str) -> dict[str, Any]:

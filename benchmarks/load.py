@@ -1,39 +1,34 @@
-r"""One year of a market's day files: the core against `psql \copy`, and runs that change little.
+r"""One year of a market's day files: the core against public tools, and runs that change little.
 
-Each repetition starts with empty tables and loads the year twice, by psql and by the core, in an
-order that alternates; then the same source again, equal content in other bytes, and one per cent
-of changed rows. Both sides must hold the same rows after each repetition, or the run is refused.
+Each repetition starts with empty tables and loads the year by every peer and by the core, in an
+order that turns; then the same source again, equal content in other bytes, and one per cent
+of changed rows. All sides must hold the same rows after each repetition, or the run is refused.
 """
 
-import argparse
-import json
-import tempfile
-from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib import metadata
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 
+import psutil
 import psycopg
 from psycopg import sql
 
 from benchmarks.child import run_child
+from benchmarks.command import Command, Setting, describe_run
 from benchmarks.core_load import Loaded, load_days
+from benchmarks.figures import iter_turns
+from benchmarks.load_figures import PeerCost, Runs, figures_of, peer_figures
+from benchmarks.load_peers import LoadPeer, PeerLoad, Peers, open_peers
 from benchmarks.market_year import DayFiles, write_changed, write_reordered, write_year
-from benchmarks.measure import Cost, Sample, measure, paired_ratios
+from benchmarks.measure import Cost, measure
+from benchmarks.peer_environment import PeerAbsent
 from benchmarks.psql_copy import PEER_TABLE, Psql, copy_commands, create_peer_table, find_psql
 from benchmarks.real_market import SHARED_FOLDER, write_real
-from benchmarks.server import (
-    BenchmarkServer,
-    describe_machine,
-    describe_server,
-    empty_tables,
-    open_server,
-)
-from benchmarks.table import print_figures
+from benchmarks.server import BenchmarkServer, empty_tables
 
 CHANGED_RATIO = 0.01
+_DAGSTER_REPETITIONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +37,12 @@ class Scale:
 
     symbols: int
     sessions: int
-    repetitions: int
-    dagster_repetitions: int
 
 
 SCALES = {
-    "small": Scale(symbols=5_000, sessions=25, repetitions=5, dagster_repetitions=3),
-    "full": Scale(symbols=5_000, sessions=250, repetitions=7, dagster_repetitions=3),
+    "small": Scale(symbols=5_000, sessions=25),
+    "full": Scale(symbols=5_000, sessions=250),
 }
-
-
-@dataclass(slots=True)
-class Runs:
-    """Costs of each way, repetition by repetition."""
-
-    psql: list[Cost] = field(default_factory=list)
-    first: list[Cost] = field(default_factory=list)
-    same_source: list[Cost] = field(default_factory=list)
-    same_content: list[Cost] = field(default_factory=list)
-    difference: list[Cost] = field(default_factory=list)
-    changed: list[Cost] = field(default_factory=list)
-    changed_back: list[Cost] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,29 +64,41 @@ class Variants:
 
 @dataclass(slots=True)
 class LoadBenchmark:
-    """Repetitions over one set of files on one server."""
+    """Repetitions over one set of files on one server.
+
+    Attributes:
+        sums: Days and checksums that each way has stored in this repetition.
+    """
 
     server: BenchmarkServer
     psql: Psql | None
     cache_dir: Path
     admin: psycopg.Connection
+    postmaster: psutil.Process | None = None
+    peers: Peers = field(default_factory=Peers)
+    sums: dict[str, tuple[Sequence[date], tuple[object, ...]]] = field(default_factory=dict)
 
     def repeat(self, files: Variants, repetitions: int) -> Runs:
-        """All ways, `repetitions` times, after one turn that nobody counts."""
-        self.run_once(files, Runs(), number=0)
+        """All ways in turn, another one first each time, after one turn that nobody counts."""
+        ways = ["first", *(["psql"] if self.psql else []), *(p.name for p in self.peers.present)]
         runs = Runs()
-        for number in range(repetitions):
-            self.run_once(files, runs, number=number)
+        for is_counted, turn in iter_turns(ways, repetitions):
+            self._run_once(files, runs if is_counted else Runs(), turn)
         return runs
 
-    def run_once(self, files: Variants, runs: Runs, *, number: int) -> None:
-        """One repetition; the first load and psql take turns at being first."""
-        self._empty()
-        loads = [lambda: self._copy(files.original, runs), lambda: self._first(files, runs)]
-        for load in loads if number % 2 else reversed(loads):
-            load()
-        if self.psql is not None:
-            self._refuse_other_rows()
+    def _run_once(self, files: Variants, runs: Runs, turn: Sequence[str]) -> None:
+        """One repetition: first loads in the order of the turn, then what changes little."""
+        empty_tables(self.admin)
+        self.sums.clear()
+        present = {peer.name: peer for peer in self.peers.present}
+        for way in turn:
+            if way == "first":
+                runs.first.append(self._load(files.original, unchanged=0))
+            elif way == "psql":
+                self._copy(files.original, runs)
+            elif way not in self.peers.absent:
+                self._load_peer(present[way], files.original, runs)
+        self._refuse_other_rows()
         rows = files.original.row_count
         runs.same_source.append(self._load(files.original, unchanged=rows, how="source_hash"))
         runs.same_content.append(self._load(files.reordered, unchanged=rows, how="content_hash"))
@@ -117,23 +109,39 @@ class LoadBenchmark:
         # The same rows once more, on pages that were changed since the last checkpoint.
         runs.changed_back.append(self._load(files.original, unchanged=same, checkpoint=False))
 
-    def _empty(self) -> None:
-        empty_tables(self.admin)
-        if self.psql is not None:
-            self.admin.execute("TRUNCATE benchmark_peer.daily_bars")
-
     def _copy(self, files: DayFiles, runs: Runs) -> None:
-        if self.psql is None:
-            return
+        assert self.psql is not None
         psql, commands = self.psql, copy_commands(files)
+        self.admin.execute(f"TRUNCATE {PEER_TABLE}")
         # Our imports are warm, so the start of the client program is not counted either.
         start = measure(self.admin, lambda: psql.run(self.server, ["SELECT 1 \\g /dev/null"]))
-        cost = measure(self.admin, lambda: psql.run(self.server, commands))
-        seconds = cost.seconds - start.seconds
-        runs.psql.append(Cost(seconds, cost.wal_bytes, cost.checkpoints))
+        cost = measure(
+            self.admin, lambda: psql.run(self.server, commands), postmaster=self.postmaster
+        )
+        runs.psql.append(replace(cost, seconds=cost.seconds - start.seconds))
+        self.sums["psql"] = files.days, self._checksums(PEER_TABLE, files.days)
 
-    def _first(self, files: Variants, runs: Runs) -> None:
-        runs.first.append(self._load(files.original, unchanged=0))
+    def _load_peer(self, peer: LoadPeer, files: DayFiles, runs: Runs) -> None:
+        days, table = files.days[: peer.kind.max_days], peer.kind.table
+        rows = files.row_count // len(files.days) * len(days)
+        if table == PEER_TABLE:
+            self.admin.execute(f"TRUNCATE {table}")
+        else:
+            self.admin.execute(f"DROP SCHEMA IF EXISTS {table.split('.')[0]} CASCADE")
+        paths = [files.file_of(day) for day in days]
+        answers: list[PeerLoad] = []
+        try:
+            cost = measure(
+                self.admin,
+                lambda: answers.append(peer.load(self.server.url, paths)),
+                postmaster=self.postmaster,
+            )
+        except PeerAbsent as absent:
+            self.peers.absent[peer.name] = f"it failed: {absent}"
+            return
+        cost = replace(cost, client_cpu_seconds=answers[0].cpu_seconds)
+        runs.add_peer(peer.name, PeerCost(cost, rows, answers[0].peak_memory_mb))
+        self.sums[peer.name] = days, self._checksums(table, days)
 
     def _load(
         self,
@@ -150,7 +158,7 @@ class LoadBenchmark:
             connect, feed = self.server.connect, files.feed()
             results.append(load_days(connect, feed, self.cache_dir, files.days, force=force))
 
-        cost = measure(self.admin, work, checkpoint=checkpoint)
+        cost = measure(self.admin, work, checkpoint=checkpoint, postmaster=self.postmaster)
         ledger = results[0].ledger
         if (ledger.read, ledger.unchanged) != (files.row_count, unchanged):
             raise RuntimeError(
@@ -162,113 +170,82 @@ class LoadBenchmark:
         return cost
 
     def _refuse_other_rows(self) -> None:
-        ours, peers = (self._checksums(name) for name in ("market.daily_bars", PEER_TABLE))
-        if ours != peers:
-            raise RuntimeError(f"the core stored {ours}, psql stored {peers}, expected the same")
+        for way, (days, theirs) in self.sums.items():
+            ours = self._checksums("market.daily_bars", days)
+            if ours != theirs:
+                raise RuntimeError(f"the core stored {ours}, {way} {theirs}, expected the same")
 
-    def _checksums(self, table: str) -> tuple[object, ...]:
+    def _checksums(self, table: str, days: Sequence[date]) -> tuple[object, ...]:
         row = self.admin.execute(
             sql.SQL(
                 "SELECT count(*), sum(volume), sum(close), sum(open + high + low + pre_close), "
-                "sum(amount), sum(hashtext(symbol || trade_date)::bigint) FROM {}"
-            ).format(sql.Identifier(*table.split(".")))
+                "sum(amount), sum(hashtext(symbol || trade_date)::bigint) FROM {} "
+                "WHERE trade_date = ANY (%s)"
+            ).format(sql.Identifier(*table.split("."))),
+            (list(days),),
         ).fetchone()
         assert row is not None
         return row
 
 
-def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """`python -m benchmarks load`."""
-    parser = subcommands.add_parser("load", help="day files of a market against psql \\copy")
-    parser.add_argument("--scale", choices=SCALES, default="full", help="default: full")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
-    parser.add_argument("--database-url", help="a server to measure on; default: an embedded one")
-    parser.add_argument("--repetitions", type=int, help="default: of the scale")
-    parser.set_defaults(run=run_command)
-
-
-def run_command(arguments: argparse.Namespace) -> None:
-    """Measure, print, write."""
-    scale = SCALES[arguments.scale]
-    repetitions = arguments.repetitions or scale.repetitions
-    with tempfile.TemporaryDirectory(prefix="batch_assets-") as folder:
-        figures = run_load(scale, repetitions, Path(folder), arguments.database_url)
-    figures = {"scale": arguments.scale, "repetitions": repetitions, **figures}
-    print_figures(figures)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-
-
-def run_load(
-    scale: Scale, repetitions: int, folder: Path, database_url: str | None
-) -> dict[str, object]:
-    """All figures of one scale, flat."""
-    cache_dir = folder / "cache"
-    year = write_year(folder / "year", cache_dir, symbols=scale.symbols, sessions=scale.sessions)
-    files = Variants.write(year, folder / "year-variants")
+def run_load(setting: Setting[Scale]) -> dict[str, object]:
+    """First loads against peers, runs that change little, memory, and a range run of Dagster."""
+    folder, cache_dir = setting.folder, setting.folder / "cache"
     with (
-        open_server(database_url, folder / "state") as server,
-        closing(server.administer()) as admin,
+        setting.open_server() as opened,
+        open_peers(setting.peers_folder, folder / "peers") as peers,
     ):
+        server, admin = opened.server, opened.admin
         psql = find_psql(server)
-        if psql is not None:
-            create_peer_table(admin)
-        benchmark = LoadBenchmark(server, psql, cache_dir, admin)
-        figures: dict[str, object] = {
-            "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": describe_machine(),
-            "psql": psql.version if psql else "absent",
-            **{name: metadata.version(name) for name in ("psycopg", "pgpq", "pyarrow")},
-            **{f"server_{name}": value for name, value in describe_server(admin).items()},
-            "checkpoint_cadence": "one before each run",
-            "rows": year.row_count,
-            **_figures(benchmark.repeat(files, repetitions), files),
-        }
-        if SHARED_FOLDER.is_dir():
-            real = Variants.write(write_real(folder / "real"), folder / "real-variants")
-            runs = benchmark.repeat(real, repetitions)
-            figures.update({f"real_{k}": v for k, v in _figures(runs, real).items()})
-            figures["real_rows"] = real.original.row_count
+        create_peer_table(admin)
+        benchmark = LoadBenchmark(server, psql, cache_dir, admin, opened.postmaster, peers)
+        year, figures = _measure_year(setting, benchmark)
+        figures.update(psql=psql.version if psql else "absent", **_real_figures(setting, benchmark))
         empty_tables(admin)
         figures.update(run_child("memory", year, cache_dir, server.url))
-        more = {"home": str(folder / "home"), "repetitions": scale.dagster_repetitions}
+        more = {"home": str(folder / "home"), "repetitions": _DAGSTER_REPETITIONS}
         figures.update(run_child("dagster", year, cache_dir, server.url, **more))
     return figures
 
 
-def _figures(runs: Runs, files: Variants) -> dict[str, object]:
-    rows = files.original.row_count
-    figures: dict[str, object] = {}
+def run_rerun(setting: Setting[Scale]) -> dict[str, object]:
+    """Runs that change little, without peers."""
+    with setting.open_server() as opened:
+        benchmark = LoadBenchmark(
+            opened.server, None, setting.folder / "cache", opened.admin, opened.postmaster
+        )
+        return _measure_year(setting, benchmark)[1]
 
-    def add_ratio(name: str, slow: list[Cost], fast: list[Cost]) -> None:
-        if slow and fast:
-            pairs = paired_ratios([c.seconds for c in slow], [c.seconds for c in fast])
-            figures[f"ratio_{name}"] = pairs.median
-            figures[f"ratio_{name}_spread"] = pairs.spread
 
-    def add(name: str, costs: list[Cost], of: Callable[[Cost], float]) -> None:
-        if costs:
-            sample = Sample.of([of(cost) for cost in costs])
-            figures[name], figures[f"{name}_spread"] = sample.median, sample.spread
+def _measure_year(
+    setting: Setting[Scale], benchmark: LoadBenchmark
+) -> tuple[DayFiles, dict[str, object]]:
+    folder, scale = setting.folder, setting.scale
+    year = write_year(
+        folder / "year", benchmark.cache_dir, symbols=scale.symbols, sessions=scale.sessions
+    )
+    files = Variants.write(year, folder / "year-variants")
+    runs = benchmark.repeat(files, setting.repetitions)
+    return year, {
+        **describe_run(("psycopg", "pgpq", "pyarrow"), benchmark.admin),
+        "checkpoint_cadence": "one before each run",
+        "rows": year.row_count,
+        **figures_of(runs, year.row_count, files.changed_rows),
+        **peer_figures(runs, year.row_count, benchmark.peers),
+    }
 
-    add_ratio("vs_psql_copy", runs.psql, runs.first)
-    add_ratio("rerun_same_source", runs.first, runs.same_source)
-    add_ratio("rerun_same_content", runs.first, runs.same_content)
-    add("rows_per_second", runs.first, lambda cost: rows / cost.seconds)
-    add("psql_rows_per_second", runs.psql, lambda cost: rows / cost.seconds)
-    add("changed_rows_per_second", runs.changed, lambda cost: rows / cost.seconds)
-    add("difference_rows_per_second", runs.difference, lambda cost: rows / cost.seconds)
-    add("wal_bytes_per_row", runs.first, lambda cost: cost.wal_bytes / rows)
-    add("psql_wal_bytes_per_row", runs.psql, lambda cost: cost.wal_bytes / rows)
-    unchanged = [*runs.same_source, *runs.same_content]
-    add("wal_bytes_per_unchanged_row", unchanged, lambda cost: cost.wal_bytes / rows)
-    for name in ("same_source", "same_content", "difference"):
-        add(f"wal_bytes_per_{name}_row", getattr(runs, name), lambda cost: cost.wal_bytes / rows)
-    for name, costs in (
-        ("wal_bytes_per_changed_row", runs.changed_back),
-        ("wal_bytes_per_changed_row_after_checkpoint", runs.changed),
-    ):
-        add(name, costs, lambda cost: cost.wal_bytes / files.changed_rows)
-    every = [cost for name in Runs.__slots__ for cost in getattr(runs, name)]
-    figures["checkpoints_during_runs"] = sum(cost.checkpoints for cost in every)
-    return figures
+
+def _real_figures(setting: Setting[Scale], benchmark: LoadBenchmark) -> dict[str, object]:
+    """The same on real files, against psql alone; nothing where they are not found."""
+    if not SHARED_FOLDER.is_dir():
+        return {}
+    folder = setting.folder
+    real = Variants.write(write_real(folder / "real"), folder / "real-variants")
+    rows = real.original.row_count
+    runs = replace(benchmark, peers=Peers()).repeat(real, setting.repetitions)
+    found = {f"real_{k}": v for k, v in figures_of(runs, rows, real.changed_rows).items()}
+    return {**found, "real_rows": rows}
+
+
+COMMAND = Command("load", "day files of a market against public tools", SCALES, run_load)
+RERUN = Command("rerun", "the same files again, unchanged or changed a little", SCALES, run_rerun)

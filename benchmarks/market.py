@@ -5,15 +5,11 @@ beforehand. Each repetition begins with empty tables and takes the ways in turn,
 one first; afterwards every way must have stored the same rows, or the run is refused.
 """
 
-import argparse
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from importlib import metadata
+from datetime import date
 from pathlib import Path
 
 import psutil
@@ -21,19 +17,14 @@ import psycopg
 
 from batch_assets.sources.market.feed import Feed
 from benchmarks.child import run_child
+from benchmarks.command import Command, Setting, describe_run
 from benchmarks.core_load import Loaded, load_days
+from benchmarks.figures import iter_turns
 from benchmarks.market_figures import Costs, figures_of
 from benchmarks.market_year import DayFiles, write_year
 from benchmarks.measure import measure
 from benchmarks.real_market import SHARED_WIRE, wire_days
-from benchmarks.server import (
-    BenchmarkServer,
-    describe_machine,
-    describe_server,
-    empty_tables,
-    open_server,
-)
-from benchmarks.table import print_figures
+from benchmarks.server import BenchmarkServer, empty_tables
 from benchmarks.vendor_feeds import SYMBOL_CONNECTIONS, build_feed, feeds_by_day, feeds_by_symbol
 from benchmarks.vendor_process import LATENCY_SECONDS, VendorAddresses, open_vendors
 from benchmarks.vendor_replies import copy_wire, write_by_day, write_by_symbol
@@ -51,12 +42,11 @@ class Scale:
     sessions: int
     asked_symbols: int
     asked_sessions: int
-    repetitions: int
 
 
 SCALES = {
-    "small": Scale(5_200, 20, asked_symbols=400, asked_sessions=243, repetitions=5),
-    "full": Scale(5_200, 243, asked_symbols=2_000, asked_sessions=243, repetitions=5),
+    "small": Scale(5_200, 20, asked_symbols=400, asked_sessions=243),
+    "full": Scale(5_200, 243, asked_symbols=2_000, asked_sessions=243),
 }
 
 
@@ -124,14 +114,13 @@ class MarketBenchmark:
 
     def repeat_years(self, ways: Sequence[Way], repetitions: int) -> None:
         """All ways in turn, after one turn that nobody counts."""
-        for number in range(-1, repetitions):
+        for is_counted, turn in iter_turns(ways, repetitions):
             checksums: dict[str, tuple[object, ...]] = {}
-            first = number % len(ways)
-            for way in (*ways[first:], *ways[:first]):
+            for way in turn:
                 empty_tables(self.admin)
                 # Answers by symbol are kept on disk, and would not be asked for again.
                 shutil.rmtree(self.cache_dir / "vendors", ignore_errors=True)
-                self._load(way, is_counted=number >= 0)
+                self._load(way, is_counted=is_counted)
                 checksums[way.name] = self._checksums()
             if len(set(checksums.values())) > 1:
                 raise RuntimeError(f"stored {checksums}, expected the same rows from all")
@@ -208,47 +197,18 @@ def run_wire(benchmark: MarketBenchmark, market: Market, vendors: VendorAddresse
     benchmark.repeat_years([Way("day_real_wire", feed, [day], rows)], n)
 
 
-def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """`python -m benchmarks market`."""
-    parser = subcommands.add_parser("market", help="vendors on loopback, by day and by symbol")
-    parser.add_argument("--scale", choices=SCALES, default="full", help="default: full")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
-    parser.add_argument("--database-url", help="a server to measure on; default: an embedded one")
-    parser.add_argument("--repetitions", type=int, help="default: of the scale")
-    parser.set_defaults(run=run_command)
-
-
-def run_command(arguments: argparse.Namespace) -> None:
-    """Measure, print, write."""
-    scale = SCALES[arguments.scale]
-    repetitions = arguments.repetitions or scale.repetitions
-    with tempfile.TemporaryDirectory(prefix="batch_assets-") as folder:
-        figures = run_market(scale, repetitions, Path(folder), arguments.database_url)
-    figures = {"scale": arguments.scale, "repetitions": repetitions, **figures}
-    print_figures(figures)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-
-
-def run_market(
-    scale: Scale, repetitions: int, folder: Path, database_url: str | None
-) -> dict[str, object]:
+def run_market(setting: Setting[Scale]) -> dict[str, object]:
     """All figures of one scale, flat."""
+    folder, scale = setting.folder, setting.scale
     cache_dir = folder / "cache"
     market = Market.write(scale, folder, cache_dir)
-    with (
-        open_server(database_url, folder / "state") as server,
-        closing(server.administer()) as admin,
-        open_vendors(folder / "replies") as vendors,
-    ):
-        benchmark = MarketBenchmark(server, admin, server.postmaster(admin), cache_dir)
+    with setting.open_server() as opened, open_vendors(folder / "replies") as vendors:
+        server, admin = opened.server, opened.admin
+        benchmark = MarketBenchmark(server, admin, opened.postmaster, cache_dir)
         for run in (run_sessions, run_wire, run_years):
-            run(benchmark, market, vendors, repetitions)
+            run(benchmark, market, vendors, setting.repetitions)
         figures: dict[str, object] = {
-            "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": describe_machine(),
-            **{name: metadata.version(name) for name in ("psycopg", "pgpq", "pyarrow", "httpx")},
-            **{f"server_{name}": value for name, value in describe_server(admin).items()},
+            **describe_run(("psycopg", "pgpq", "pyarrow", "httpx"), admin),
             "latency_seconds": LATENCY_SECONDS,
             "by_symbol_connections": SYMBOL_CONNECTIONS,
             "day_rows": scale.symbols,
@@ -266,3 +226,6 @@ def run_market(
             measured = run_child("market", files, cache_dir, server.url, **more)
             figures[f"year_{name}_peak_memory_mb"] = measured["peak_memory_mb"]
     return figures
+
+
+COMMAND = Command("market", "vendors on loopback, by day and by symbol", SCALES, run_market)

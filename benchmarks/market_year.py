@@ -4,10 +4,11 @@ Files are what a data vendor delivers: a header, plain decimals, shares and curr
 that `psql \copy` loads them as they are. Integers only, no libm: nothing depends on the machine.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -49,6 +50,17 @@ class DayFiles:
     def file_of(self, day: date) -> Path:
         """The file of one day."""
         return self.folder / f"{day.isoformat()}.csv"
+
+    def described(self) -> dict[str, object]:
+        """For another process, as JSON takes it."""
+        days = [day.isoformat() for day in self.days]
+        return {"folder": str(self.folder), "days": days, "row_count": self.row_count}
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any]) -> "DayFiles":
+        """What was described, in the other process."""
+        days = tuple(date.fromisoformat(day) for day in described["days"])
+        return cls(Path(described["folder"]), days, described["row_count"])
 
     def feed(self, name: str = "benchmark") -> FileFeed:
         """The files as a feed."""

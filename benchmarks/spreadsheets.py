@@ -5,24 +5,18 @@ same shape, the first of them changing, and loads the small ones. openpyxl only 
 also validates, hashes, stages, merges and commits.
 """
 
-import argparse
-import json
-import tempfile
 import time
-from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 import openpyxl
 
 from batch_assets.execution.capacity import cpu_worker_count, read_capacity
 from batch_assets.settings import ExecutionSettings
+from benchmarks.command import Command, Setting, describe_run
 from benchmarks.error_cells import SHARED_WORKBOOKS, compare_error_cells
+from benchmarks.figures import Figures
 from benchmarks.heartbeat import beating
-from benchmarks.measure import Sample, paired_ratios
-from benchmarks.server import describe_machine, describe_server, open_server
 from benchmarks.spreadsheet_files import (
     Book,
     orders_template,
@@ -32,7 +26,6 @@ from benchmarks.spreadsheet_files import (
 )
 from benchmarks.spreadsheet_load import LoadCost, SpreadsheetLoads, open_pool
 from benchmarks.spreadsheet_memory import measure_peak_mb
-from benchmarks.table import print_figures
 
 _SMALL_FILE_ROWS = 200
 
@@ -45,12 +38,11 @@ class Scale:
     peer_rows: int
     small_files: int
     memory_rows: int
-    repetitions: int
 
 
 SCALES = {
-    "small": Scale(50_000, 10_000, small_files=150, memory_rows=50_000, repetitions=5),
-    "full": Scale(200_000, 20_000, small_files=500, memory_rows=1_000_000, repetitions=5),
+    "small": Scale(50_000, 10_000, small_files=150, memory_rows=50_000),
+    "full": Scale(200_000, 20_000, small_files=500, memory_rows=1_000_000),
 }
 
 
@@ -120,58 +112,30 @@ def repeat(loads: SpreadsheetLoads, books: Books, repetitions: int) -> Runs:
     return runs
 
 
-def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """`python -m benchmarks spreadsheets`."""
-    parser = subcommands.add_parser("spreadsheets", help="workbooks against openpyxl read-only")
-    parser.add_argument("--scale", choices=SCALES, default="full", help="default: full")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
-    parser.add_argument("--database-url", help="a server to measure on; default: an embedded one")
-    parser.add_argument("--repetitions", type=int, help="default: of the scale")
-    parser.set_defaults(run=run_command)
-
-
-def run_command(arguments: argparse.Namespace) -> None:
-    """Measure, print, write."""
-    scale = SCALES[arguments.scale]
-    repetitions = arguments.repetitions or scale.repetitions
-    with tempfile.TemporaryDirectory(prefix="batch_assets-") as folder:
-        figures = run_spreadsheets(scale, repetitions, Path(folder), arguments.database_url)
-    figures = {"scale": arguments.scale, "repetitions": repetitions, **figures}
-    print_figures(figures)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-
-
-def run_spreadsheets(
-    scale: Scale, repetitions: int, folder: Path, database_url: str | None
-) -> dict[str, object]:
+def run_spreadsheets(setting: Setting[Scale]) -> dict[str, object]:
     """All figures of one scale, flat."""
+    folder, scale = setting.folder, setting.scale
     books = Books.write(scale, folder)
     execution = ExecutionSettings()
     workers = cpu_worker_count(
         read_capacity(), execution.worker_memory_bytes, execution.cpu_workers
     )
-    with (
-        open_server(database_url, folder / "state") as server,
-        closing(server.administer()) as admin,
-    ):
+    with setting.open_server() as opened:
+        server, admin = opened.server, opened.admin
         with (
             open_pool(folder / "spool", workers) as pool,
             beating(server.url, folder / "api") as delays,
         ):
-            loads = SpreadsheetLoads(server.connect, admin, server.postmaster(admin), pool, delays)
-            runs = repeat(loads, books, repetitions)
+            loads = SpreadsheetLoads(server.connect, admin, opened.postmaster, pool, delays)
+            runs = repeat(loads, books, setting.repetitions)
         admin.execute("DROP SCHEMA IF EXISTS benchmark CASCADE")
         admin.execute("TRUNCATE ops.windows CASCADE")
         more = books.large
         if scale.memory_rows != scale.rows:
             more = write_orders(folder / "orders-memory.xlsx", scale.memory_rows)
         peak_mb = measure_peak_mb(more, server.url, folder / "spool")
-        described = {f"server_{name}": value for name, value in describe_server(admin).items()}
+        described = describe_run(("openpyxl", "psycopg", "pgpq", "pyarrow"), admin)
     return {
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": describe_machine(),
-        **{name: metadata.version(name) for name in ("openpyxl", "psycopg", "pgpq", "pyarrow")},
         **described,
         "workers": workers,
         "rows": books.large.rows,
@@ -188,28 +152,21 @@ def run_spreadsheets(
     }
 
 
-def _figures(runs: Runs, books: Books) -> dict[str, object]:
-    figures: dict[str, object] = {}
-
-    def add(name: str, sample: Sample) -> None:
-        figures[name], figures[f"{name}_spread"] = sample.median, sample.spread
-
+def _figures(runs: Runs, books: Books) -> Figures:
+    found = Figures()
     rows, files = books.large.rows, len(books.small)
     ours = [item.cost.seconds / rows for item in runs.large]
-    add("rows_per_second", Sample.of([1 / seconds for seconds in ours]))
-    add("ratio_vs_openpyxl_read_only", paired_ratios([peer.seconds for peer in runs.peer], ours))
+    found.add("rows_per_second", [1 / seconds for seconds in ours])
+    found.add_ratio("ratio_vs_openpyxl_read_only", [peer.seconds for peer in runs.peer], ours)
     reading = [item.worker_cpu_seconds / rows for item in runs.large]
-    add("ratio_of_reading_cpu", paired_ratios([peer.cpu_seconds for peer in runs.peer], reading))
-    add("openpyxl_rows_per_second", Sample.of([1 / peer.seconds for peer in runs.peer]))
-    add(
-        "small_files_per_second",
-        Sample.of([files / item.cost.seconds for item in runs.small]),
-    )
+    found.add_ratio("ratio_of_reading_cpu", [peer.cpu_seconds for peer in runs.peer], reading)
+    found.add("openpyxl_rows_per_second", [1 / peer.seconds for peer in runs.peer])
+    found.add("small_files_per_second", [files / item.cost.seconds for item in runs.small])
     for way, costs in (("large", runs.large), ("small", runs.small)):
-        add(f"{way}_worker_cpu_seconds", Sample.of([c.worker_cpu_seconds for c in costs]))
-        add(f"{way}_client_cpu_seconds", Sample.of([c.cost.client_cpu_seconds for c in costs]))
-        add(f"{way}_server_cpu_seconds", Sample.of([c.cost.server_cpu_seconds for c in costs]))
-    return figures
+        found.add(f"{way}_worker_cpu_seconds", [c.worker_cpu_seconds for c in costs])
+        found.add(f"{way}_client_cpu_seconds", [c.cost.client_cpu_seconds for c in costs])
+        found.add(f"{way}_server_cpu_seconds", [c.cost.server_cpu_seconds for c in costs])
+    return found
 
 
 def _error_figures() -> dict[str, object]:
@@ -225,3 +182,6 @@ def _error_figures() -> dict[str, object]:
         "workbooks_compared": found.workbooks,
         "workbooks_refused": found.refused,
     }
+
+
+COMMAND = Command("spreadsheets", "workbooks against openpyxl read-only", SCALES, run_spreadsheets)

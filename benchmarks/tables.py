@@ -7,19 +7,14 @@ same function row by row, write_row. All targets have the same columns and prima
 compared row for row by checksum, or the run is refused.
 """
 
-import argparse
 import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Decimal
-from importlib import metadata
-from pathlib import Path
 
 import psycopg
 
@@ -27,19 +22,13 @@ from batch_assets.ingest.tables.run import run_transfer
 from batch_assets.ingest.tables.transfer import options_of
 from batch_assets.settings import LoadingSettings
 from batch_assets.sources.tables.transfer import Transfer
-from benchmarks.measure import Cost, Sample, measure, paired_ratios, peak_memory_mb
+from benchmarks.command import Command, Setting, describe_run
+from benchmarks.figures import Figures, iter_turns
+from benchmarks.measure import Cost, measure, peak_memory_mb
 from benchmarks.psql_copy import Psql, find_psql
-from benchmarks.server import (
-    BenchmarkServer,
-    client_environment,
-    describe_machine,
-    describe_server,
-    open_server,
-)
-from benchmarks.table import print_figures
+from benchmarks.server import BenchmarkServer, client_environment
 
 SCALES = {"small": 300_000, "full": 1_500_000}
-REPETITIONS = 5
 
 _COLUMNS = (
     "id bigint PRIMARY KEY, account integer NOT NULL, name text, day date NOT NULL, "
@@ -95,14 +84,13 @@ class TablesBenchmark:
     def repeat(self, repetitions: int) -> None:
         """All ways in turn, after one round that nobody counts."""
         postmaster = self.server.postmaster(self.admin)
-        for number in range(repetitions + 1):
-            ways = list(_WAYS[number % len(_WAYS) :] + _WAYS[: number % len(_WAYS)])
-            for way in ways:
+        for is_counted, turn in iter_turns(_WAYS, repetitions):
+            for way in turn:
                 self.admin.execute(f"TRUNCATE bench.{way}")
                 children = _children_cpu_seconds()
                 cost = measure(self.admin, self._work(way), postmaster=postmaster)
                 children = _children_cpu_seconds() - children
-                if number:
+                if is_counted:
                     self.costs[way].append(cost)
                     ours = cost.client_cpu_seconds + cost.server_cpu_seconds
                     self.cpu_seconds[way].append(ours + children)
@@ -172,28 +160,22 @@ class TablesBenchmark:
 
     def figures(self) -> dict[str, object]:
         """Ratios paired by repetition, and rows per second."""
-        found: dict[str, object] = {}
+        found = Figures()
         pairs = {
             "raw_ratio_vs_psql_pipe": ("psql", "raw"),
             "transform_ratio_vs_psql_pipe": ("psql", "transform"),
             "ratio_vs_fetchmany_write_row": ("loop", "transform"),
             "staged_ratio_vs_psql_pipe": ("psql", "staged"),
         }
+        seconds = {way: [cost.seconds for cost in costs] for way, costs in self.costs.items()}
         for name, (slow, fast) in pairs.items():
-            ratio = paired_ratios(
-                [cost.seconds for cost in self.costs[slow]],
-                [cost.seconds for cost in self.costs[fast]],
-            )
-            found[name], found[f"{name}_spread"] = ratio.median, ratio.spread
+            found.add_ratio(name, seconds[slow], seconds[fast])
             if self.server.bin_dir is not None:
                 # Of both servers' processes and the clients': steadier than the clock where other
                 # work runs on the machine.
-                cpu = paired_ratios(self.cpu_seconds[slow], self.cpu_seconds[fast])
-                found[f"cpu_{name}"], found[f"cpu_{name}_spread"] = cpu.median, cpu.spread
+                found.add_ratio(f"cpu_{name}", self.cpu_seconds[slow], self.cpu_seconds[fast])
         for way in _WAYS:
-            sample = Sample.of([self.rows / cost.seconds for cost in self.costs[way]])
-            found[f"{way}_rows_per_second"] = sample.median
-            found[f"{way}_rows_per_second_spread"] = sample.spread
+            found.add(f"{way}_rows_per_second", [self.rows / each for each in seconds[way]])
         return found
 
 
@@ -215,45 +197,24 @@ def transfer_once(
         raise RuntimeError(f"{target}: {report.ledger} ({report.error}), expected {rows} inserted")
 
 
-def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """`python -m benchmarks tables`."""
-    parser = subcommands.add_parser("tables", help="a table to a table against two psql in a pipe")
-    parser.add_argument("--scale", choices=SCALES, default="full", help="default: full")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
-    parser.add_argument("--database-url", help="a server to measure on; default: an embedded one")
-    parser.add_argument("--repetitions", type=int, default=REPETITIONS)
-    parser.set_defaults(run=run_command)
-
-
-def run_command(arguments: argparse.Namespace) -> None:
-    """Measure, print, write."""
-    rows = SCALES[arguments.scale]
-    with (
-        tempfile.TemporaryDirectory(prefix="batch_assets-") as folder,
-        open_server(arguments.database_url, Path(folder) / "state") as server,
-        closing(server.administer()) as admin,
-    ):
+def run_tables(setting: Setting[int]) -> dict[str, object]:
+    """All figures of one scale, flat."""
+    rows = setting.scale
+    with setting.open_server() as opened:
+        server, admin = opened.server, opened.admin
         psql = find_psql(server)
         if psql is None:
             raise SystemExit("psql is not on this machine; install PostgreSQL's client programs")
         benchmark = TablesBenchmark(server, psql, admin, rows)
         benchmark.prepare()
-        benchmark.repeat(arguments.repetitions)
-        figures: dict[str, object] = {
-            "scale": arguments.scale,
-            "repetitions": arguments.repetitions,
-            "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": describe_machine(),
+        benchmark.repeat(setting.repetitions)
+        return {
+            **describe_run(("psycopg", "pgpq", "pyarrow"), admin),
             "psql": psql.version,
-            **{name: metadata.version(name) for name in ("psycopg", "pgpq", "pyarrow")},
-            **{f"server_{name}": value for name, value in describe_server(admin).items()},
             "rows": rows,
             **benchmark.figures(),
             **_memory(server, admin, rows),
         }
-    print_figures(figures)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 def _memory(server: BenchmarkServer, admin: psycopg.Connection, rows: int) -> dict[str, float]:
@@ -274,6 +235,9 @@ def _memory(server: BenchmarkServer, admin: psycopg.Connection, rows: int) -> di
         )
         peaks[f"{way}_peak_memory_mb"] = json.loads(done.stdout)
     return {"peak_memory_mb": max(peaks.values()), **peaks}
+
+
+COMMAND = Command("tables", "a table to a table against two psql in a pipe", SCALES, run_tables)
 
 
 if __name__ == "__main__":

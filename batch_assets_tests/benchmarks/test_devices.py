@@ -49,7 +49,7 @@ def test_the_command_writes_flat_figures(
 ) -> None:
     monkeypatch.setitem(devices.SCALES, "small", devices.Scale(40, 20, 2, 8))
     parser = ArgumentParser()
-    devices.add_command(parser.add_subparsers())
+    devices.COMMAND.add_to(parser.add_subparsers())
     written = tmp_path / "figures.json"
     words = ["devices", "--scale", "small", "--repetitions", "1", "--json", str(written)]
     arguments = parser.parse_args([*words, "--database-url", postgres])

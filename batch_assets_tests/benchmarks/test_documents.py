@@ -2,19 +2,21 @@ import json
 import math
 from argparse import ArgumentParser
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from batch_assets.sources.documents.parse import ParseRequest, parse_task
 from benchmarks import documents, documents_corpus, documents_peers
 from benchmarks.documents_corpus import open_corpus, write_copies
+from benchmarks.peer_environment import PeerAbsent
 
 ASKED = (
     "pdf_pages_per_second_per_core", "ratio_vs_pypdf", "ratio_vs_markitdown", "token_recall",
     "outcomes_as_expected", "outcomes_total", "snippets_found", "snippets_total", "poison_ratio",
     "parent_memory_growth_mb",
 )  # fmt: skip
-TINY = documents.Scale(copies=1, poison_documents=20, tiny_files=40, repetitions=1)
+TINY = documents.Scale(copies=1, poison_documents=20, tiny_files=40)
 
 
 @pytest.fixture
@@ -30,13 +32,17 @@ def test_the_command_writes_every_figure_that_is_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(documents.SCALES, "small", TINY)
+
     # Nothing is installed from a registry in a test: the peers are absent.
-    monkeypatch.setattr(documents_peers, "_install", lambda *_: False)
+    def refuse(*_: object) -> NoReturn:
+        raise PeerAbsent("not in a test")
+
+    monkeypatch.setattr(documents_peers, "ensure_python", refuse)
     parser = ArgumentParser()
-    documents.add_command(parser.add_subparsers())
+    documents.COMMAND.add_to(parser.add_subparsers())
     written, peers = tmp_path / "figures.json", tmp_path / "peers"
-    words = ["documents", "--scale", "small", "--json", str(written), "--peers", str(peers)]
-    arguments = parser.parse_args([*words, "--database-url", postgres])
+    words = ["documents", "--scale", "small", "--repetitions", "1", "--json", str(written)]
+    arguments = parser.parse_args([*words, "--database-url", postgres, "--peers", str(peers)])
 
     arguments.run(arguments)
 

@@ -22,7 +22,7 @@ IN_DETAIL = (
     "day_tushare_client_cpu_seconds", "year_tushare_client_cpu_seconds",
     "year_tushare_peak_memory_mb", "year_by_symbol_peak_memory_mb",
 )  # fmt: skip
-TINY = market.Scale(40, 7, asked_symbols=3, asked_sessions=4, repetitions=1)
+TINY = market.Scale(40, 7, asked_symbols=3, asked_sessions=4)
 
 
 @pytest.mark.long
@@ -31,9 +31,9 @@ def test_the_command_writes_flat_figures_of_every_way(
 ) -> None:
     monkeypatch.setitem(market.SCALES, "small", TINY)
     parser = ArgumentParser()
-    market.add_command(parser.add_subparsers())
+    market.COMMAND.add_to(parser.add_subparsers())
     written = tmp_path / "figures.json"
-    words = ["market", "--scale", "small", "--json", str(written)]
+    words = ["market", "--scale", "small", "--repetitions", "1", "--json", str(written)]
     arguments = parser.parse_args([*words, "--database-url", postgres])
 
     arguments.run(arguments)

@@ -15,7 +15,7 @@ WITH_AIMS = (
     "rows_per_second", "ratio_vs_openpyxl_read_only", "small_files_per_second",
     "max_heartbeat_delay_ms", "peak_memory_mb",
 )  # fmt: skip
-TINY = spreadsheets.Scale(300, 100, small_files=3, memory_rows=300, repetitions=1)
+TINY = spreadsheets.Scale(300, 100, small_files=3, memory_rows=300)
 
 
 @pytest.mark.long
@@ -25,9 +25,9 @@ def test_the_command_writes_flat_figures(
     monkeypatch.setitem(spreadsheets.SCALES, "small", TINY)
     monkeypatch.setattr(spreadsheets, "SHARED_WORKBOOKS", tmp_path / "absent")
     parser = ArgumentParser()
-    spreadsheets.add_command(parser.add_subparsers())
+    spreadsheets.COMMAND.add_to(parser.add_subparsers())
     written = tmp_path / "figures.json"
-    words = ["spreadsheets", "--scale", "small", "--json", str(written)]
+    words = ["spreadsheets", "--scale", "small", "--repetitions", "1", "--json", str(written)]
     arguments = parser.parse_args([*words, "--database-url", postgres])
 
     arguments.run(arguments)

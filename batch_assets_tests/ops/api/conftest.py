@@ -26,11 +26,11 @@ class Api:
         self.url = url
         self.folder = folder
 
-    def build(self, configuration: str = "") -> FastAPI:
-        """The application under a configuration."""
+    def build(self, configuration: str = "", environ: dict[str, str] | None = None) -> FastAPI:
+        """The application under a configuration, and what else the environment holds."""
         (self.folder / "batch_assets.toml").write_text(configuration, encoding="utf-8")
-        environ = {"BATCH_ASSETS_DATABASE_URL": self.url}
-        return build_app(load_settings(environ, working_dir=self.folder), self.url)
+        given = {"BATCH_ASSETS_DATABASE_URL": self.url, **(environ or {})}
+        return build_app(load_settings(given, working_dir=self.folder), self.url)
 
     @contextmanager
     def client(self, app: FastAPI | None = None) -> Iterator[httpx.Client]:

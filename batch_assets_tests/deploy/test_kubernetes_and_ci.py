@@ -76,6 +76,13 @@ def test_every_command_of_a_pipeline_exists(name: str) -> None:
     assert ".ci/run" in text or "dagster job execute -m batch_assets.definitions" in text
 
 
+@pytest.mark.parametrize("name", PIPELINES[1:])
+def test_a_pipeline_migrates_before_it_asks_the_doctor(name: str) -> None:
+    text = (PROJECT / name).read_text(encoding="utf-8")
+
+    assert 0 < text.index("batch-assets db migrate") < text.index("batch-assets doctor")
+
+
 def test_a_pipeline_never_puts_an_input_into_a_command() -> None:
     for step in read("deploy/ci/github-load.yml")["jobs"]["load"]["steps"]:
         assert "${{" not in step.get("run", "")

@@ -10,6 +10,8 @@ import threading
 from dataclasses import dataclass
 from datetime import datetime
 
+import psycopg
+
 from batch_assets.errors import BatchAssetsError
 from batch_assets.loading.leases import Connector
 from batch_assets.monitoring.alert_rules import AlertState, Change, MessageKind
@@ -88,5 +90,6 @@ def watch_until(stop: threading.Event, connect: Connector, settings: Settings, a
     while not stop.wait(interval):
         try:
             watch_alerts(connect, settings, actor)
-        except BatchAssetsError:
+        # A role without a right, a table of a newer version: told each time, and mended by a person.
+        except (BatchAssetsError, psycopg.Error):
             logger.warning("alerts were not evaluated", exc_info=True)

@@ -14,7 +14,7 @@ import pytest
 from batch_assets.execution import usage
 from batch_assets.monitoring import snapshot
 from batch_assets.monitoring.settings import DEFAULT_RULES
-from batch_assets.monitoring.watch import Watched, watch_alerts
+from batch_assets.monitoring.watch import Watched, watch_alerts, watch_until
 from batch_assets_tests.monitoring.conftest import System
 from batch_assets_tests.polling import wait_until
 
@@ -236,3 +236,22 @@ def test_an_alert_and_its_messages_are_stored_together_or_not_at_all(system: Sys
     system.execute("ALTER TABLE ops.alert_messages DROP CONSTRAINT refuses")
     assert watch.after(0).fired == 1
     assert watch.told() == [("fired", "warning", True)]
+
+
+def test_watching_goes_on_after_the_database_refused_a_statement(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = system.settings("[alerts]\nevaluate_seconds = 0.05\n")
+    system.execute("ALTER TABLE ops.alert_clock RENAME TO hidden")
+    stop = threading.Event()
+    arguments = (stop, system.connect, settings, "test")
+    thread = threading.Thread(target=watch_until, args=arguments)
+    thread.start()
+    try:
+        wait_until(lambda: "alerts were not evaluated" in caplog.text, "the refusal to be logged")
+        system.execute("ALTER TABLE ops.hidden RENAME TO alert_clock")
+        looked = "SELECT 1 FROM ops.alert_clock WHERE evaluated_at > '-infinity'"
+        wait_until(lambda: system.execute(looked), "the next look")
+    finally:
+        stop.set()
+        thread.join()

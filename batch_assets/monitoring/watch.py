@@ -90,6 +90,6 @@ def watch_until(stop: threading.Event, connect: Connector, settings: Settings, a
     while not stop.wait(interval):
         try:
             watch_alerts(connect, settings, actor)
-        # A role without a right, a table of a newer version: told each time, and mended by a person.
+        # A right or a table that is missing: told each time, and mended by a person.
         except (BatchAssetsError, psycopg.Error):
             logger.warning("alerts were not evaluated", exc_info=True)

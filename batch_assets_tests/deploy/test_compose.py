@@ -181,13 +181,28 @@ def test_secrets_are_files_and_never_values(
 
 
 def test_every_mounted_file_exists(compose: dict[str, Any]) -> None:
-    # Written by the person who deploys; named in docs/docker.md.
-    own = {"./landing", "./deploy/prometheus", "./deploy/grafana"}
+    # Made by the person who deploys; named in docs/docker.md.
+    own = {"./landing"}
     for service in compose["services"].values():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
             if source.startswith("./") and source not in own:
                 assert (PROJECT / source).exists(), source
+
+
+def test_prometheus_scrapes_the_api_of_the_compose_file(compose: dict[str, Any]) -> None:
+    general = yaml.safe_load((PROJECT / "deploy/prometheus/prometheus.yml").read_text())
+    ours = yaml.safe_load((PROJECT / "deploy/compose/prometheus.yml").read_text())
+    (job,), (general_job,) = ours["scrape_configs"], general["scrape_configs"]
+
+    command = compose["services"]["api"]["command"]
+    target = f"api:{command[command.index('--port') + 1]}"
+    assert job["static_configs"] == [{"targets": [target]}]
+    token = job["authorization"]["credentials_file"]
+    assert token.removeprefix("/run/secrets/") in compose["services"]["prometheus"]["secrets"]
+    job["static_configs"] = general_job["static_configs"]
+    job["authorization"] = general_job["authorization"]
+    assert ours == general
 
 
 def test_the_image_installs_versions_of_the_project_s_lock() -> None:

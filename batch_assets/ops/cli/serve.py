@@ -1,4 +1,4 @@
-"""`batch-assets serve`: the HTTP API."""
+"""`batch-assets serve`: the HTTP API and the status page."""
 
 import sys
 from typing import Annotated
@@ -15,7 +15,7 @@ def serve(
         int | None, typer.Option(min=0, max=65_535, help="Default: of [api], 8010.")
     ] = None,
 ) -> None:
-    """Serve the HTTP API until it is interrupted."""
+    """Serve the HTTP API and the status page until it is interrupted."""
     import uvicorn
 
     from batch_assets.ops.api.app import build_app
@@ -30,7 +30,7 @@ def serve(
     apply_pending(url)
     host = section.host if host is None else host
     port = section.port if port is None else port
-    sys.stderr.write(f"http://{host}:{port}/docs\n")
+    sys.stderr.write(f"http://{host}:{port}/ shows the state, http://{host}:{port}/docs the API\n")
     uvicorn.run(
         build_app(settings, url), host=host, port=port, log_level="warning", server_header=False
     )

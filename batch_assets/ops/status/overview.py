@@ -16,6 +16,7 @@ import psycopg
 from batch_assets.monitoring.alert_rules import Alert
 from batch_assets.ops.backfills.read import list_backfills, list_paused_feeds, read_progress
 from batch_assets.ops.backfills.values import Backfill, Progress
+from batch_assets.ops.resources import ResourceMeter, SystemUse
 from batch_assets.ops.service import read_daemon_silence
 from batch_assets.ops.status.alerts import read_shown_alerts
 from batch_assets.ops.status.feeds import FeedStatus, read_feeds
@@ -27,7 +28,7 @@ from batch_assets.ops.status.loads import (
     read_failures,
     read_open_letters,
 )
-from batch_assets.ops.status.resources import ResourceMeter, Resources
+from batch_assets.ops.status.server import ServerUse, read_server_use
 from batch_assets.settings import Settings
 
 SHOWN_HISTORY = 10
@@ -59,7 +60,8 @@ class Overview:
     letters: list[OpenLetters]
     activity: list[TableActivity]
     alerts: list[Alert]
-    resources: Resources
+    system: SystemUse
+    server: ServerUse
     paused: dict[str, tuple[str, datetime]]
     daemon_silence_seconds: float | None
 
@@ -108,7 +110,8 @@ class OverviewReader:
             letters=read_open_letters(conn),
             activity=read_activity(conn),
             alerts=read_shown_alerts(conn, now),
-            resources=self._meter.read(conn, time.monotonic()),
+            system=self._meter.read().system,
+            server=read_server_use(conn),
             paused=paused,
             daemon_silence_seconds=read_daemon_silence(conn),
         )

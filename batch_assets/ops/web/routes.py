@@ -81,7 +81,7 @@ def _verdict(
         "verdict_alerts": len(firing),
         "verdict_behind": sum(feed.freshness is Freshness.BEHIND for feed in overview.feeds),
         "verdict_failures": f"{unmended}+" if is_more else unmended,
-        "verdict_leases": overview.resources.server.leases_expired,
+        "verdict_leases": overview.server.leases_expired,
         "verdict_paused": len(overview.paused),
     }
     reasons: list[tuple[str, dict[str, object]]] = [

@@ -23,12 +23,15 @@ from batch_assets.ops.api import (
     etl,
     failures,
     health,
+    live_routes,
     metrics,
     sync,
     system,
 )
 from batch_assets.ops.api.context import ApiContext
 from batch_assets.ops.api.limits import BodyLimit
+from batch_assets.ops.api.live import Broadcast
+from batch_assets.ops.api.rate_limit import RateLimit
 from batch_assets.ops.api.settings import read_api_settings
 from batch_assets.ops.etl import EtlRunner
 from batch_assets.ops.resources import ResourceMeter
@@ -38,6 +41,18 @@ from batch_assets.postgres.pool import open_pool
 from batch_assets.settings import Settings
 
 _MIN_CONNECTIONS = 1
+_ROUTES = (
+    health,
+    metrics,
+    devices,
+    documents,
+    sync,
+    backfills,
+    live_routes,
+    device_health,
+    system,
+    etl,
+)
 
 
 def _utc_now() -> datetime:
@@ -69,10 +84,19 @@ def build_app(
             options=settings.database,
         )
         with pool, watching_alerts(settings, database_url):
-            app.state.context = ApiContext(
+            context = ApiContext(
                 settings, pool, now, ResourceMeter(), EtlRunner(settings, database_url)
             )
-            yield
+            app.state.context = context
+            app.state.broadcast = Broadcast(
+                partial(live_routes.look_at, context),
+                every_seconds=limits.look_every_seconds,
+                max_listeners=limits.max_listeners,
+            )
+            try:
+                yield
+            finally:
+                await app.state.broadcast.close()
 
     app = FastAPI(
         title="batch_assets",
@@ -81,16 +105,14 @@ def build_app(
         lifespan=lifespan,
     )
     app.add_middleware(BodyLimit, max_bytes=limits.max_body_bytes)
+    app.add_middleware(
+        RateLimit,
+        requests_per_second=limits.requests_per_second,
+        burst=limits.request_burst,
+    )
     failures.install(app)
-    app.include_router(health.router)
-    app.include_router(metrics.router)
-    app.include_router(devices.router)
-    app.include_router(documents.router)
-    app.include_router(sync.router)
-    app.include_router(backfills.router)
-    app.include_router(device_health.router)
-    app.include_router(system.router)
-    app.include_router(etl.router)
+    for module in _ROUTES:
+        app.include_router(module.router)
     routes.install(app)
     return app
 

@@ -15,6 +15,10 @@ class ApiSettings(BaseModel):
         max_body_bytes: Of one request, uploads included.
         max_upload_files: Of one request.
         upload_idle_seconds: How long an upload may send nothing.
+        max_listeners: Of live progress, at once; each is a connection to this process alone.
+        look_every_seconds: How often live progress is read, for all listeners together.
+        requests_per_second: Of one token, and of one address, in the long run.
+        request_burst: Requests that may come at once after a pause.
         etl_transfer: What /start_etl runs; may be left out where one transfer is configured.
     """
 
@@ -27,6 +31,10 @@ class ApiSettings(BaseModel):
     max_upload_files: int = Field(default=5_000, ge=1)
     upload_idle_seconds: float = Field(default=60.0, gt=0)
     etl_transfer: str | None = None
+    max_listeners: int = Field(default=200, ge=1)
+    look_every_seconds: float = Field(default=1.0, ge=0.1)
+    requests_per_second: float = Field(default=100.0, gt=0)
+    request_burst: int = Field(default=300, ge=1)
 
 
 def read_api_settings(settings: Settings) -> ApiSettings:

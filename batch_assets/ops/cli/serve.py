@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+_LET_GO_SECONDS = 3
+
 
 def serve(
     *,
@@ -32,5 +34,12 @@ def serve(
     port = section.port if port is None else port
     sys.stderr.write(f"http://{host}:{port}/ shows the state, http://{host}:{port}/docs the API\n")
     uvicorn.run(
-        build_app(settings, url), host=host, port=port, log_level="warning", server_header=False
+        build_app(settings, url),
+        host=host,
+        port=port,
+        log_level="warning",
+        server_header=False,
+        ws="websockets-sansio",
+        # Live progress does not end by itself: who listens is let go.
+        timeout_graceful_shutdown=_LET_GO_SECONDS,
     )

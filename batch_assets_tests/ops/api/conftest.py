@@ -35,7 +35,9 @@ class Api:
     @contextmanager
     def client(self, app: FastAPI | None = None) -> Iterator[httpx.Client]:
         """A client of the application, over a real connection."""
-        config = uvicorn.Config(app or self.build(), port=0, log_config=None)
+        config = uvicorn.Config(
+            app or self.build(), port=0, log_config=None, ws="websockets-sansio"
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run)
         thread.start()

@@ -8,15 +8,15 @@ What is used here has been the same since 1.9; pyproject.toml pins the minor ver
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
-from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
-from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from batch_assets.errors import RunRefused
 from batch_assets.runs.watch import BackfillState as DagsterBackfillState
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
 # How Dagster marks the runs of a backfill; documented for filters of runs.
 DAGSTER_BACKFILL_TAG = "dagster/backfill"
@@ -29,7 +29,7 @@ UNFINISHED_RUNS = (
     dg.DagsterRunStatus.CANCELING,
 )
 
-AssetGraph = BaseAssetGraph[Any]
+AssetGraph: TypeAlias = "BaseAssetGraph[Any]"
 """The assets of a code location: `repository_def.asset_graph` of a sensor's context."""
 
 
@@ -80,6 +80,10 @@ def add_backfill(
             + ", expected its first day to be first_day of [dagster] or later, and its last "
             "today; correct the range"
         )
+    # Imported here: a code location starts without them, some 0.15 s sooner.
+    from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
+    from dagster._core.execution.backfill import PartitionBackfill
+
     chosen = partitions.subset_with_partition_keys(list(wanted.keys)) if partitions else None
     instance.add_backfill(
         PartitionBackfill.from_asset_graph_subset(
@@ -134,6 +138,8 @@ def cancel_backfill(instance: dg.DagsterInstance, dagster_backfill_id: str) -> b
     Dagster's own call rewrites a finished backfill to CANCELED. Here one that is finished, or is
     about to be because all its runs are, stays as it is.
     """
+    from dagster._core.execution.backfill import BulkActionStatus
+
     found = instance.get_backfill(dagster_backfill_id)
     if found is None or found.status is not BulkActionStatus.REQUESTED:
         return False

@@ -1,12 +1,15 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import psycopg
 import pytest
 
+from batch_assets.errors import RequestRefused
 from batch_assets.ops.backfills import changes
-from batch_assets.ops.backfills.read import read_backfill
+from batch_assets.ops.backfills.follow import exit_status, newest_errors
+from batch_assets.ops.backfills.read import read_backfill, read_progress
 from batch_assets.ops.backfills.requests import launch
 from batch_assets.runs.backfill_driver import Driven, drive_backfills
 from batch_assets.runs.backfill_gate import open_gate
@@ -74,8 +77,8 @@ class Site:
         assert found is not None
         self.instance.update_backfill(found.with_status(type(found.status)(status)))
 
-    def plant_run(self, status: dg.DagsterRunStatus) -> str:
-        tags = {BACKFILL_TAG: "1", DAGSTER_BACKFILL_TAG: self.segments[-1]}
+    def plant_run(self, status: dg.DagsterRunStatus, backfill_id: int = 1) -> str:
+        tags = {BACKFILL_TAG: str(backfill_id), DAGSTER_BACKFILL_TAG: self.segments[-1]}
         return self.instance.create_run_for_job(idle, status=status, tags=tags).run_id
 
 
@@ -271,3 +274,74 @@ def test_the_end_is_estimated_once_a_tenth_and_judged_when_it_comes(site: Site) 
     found = read_accuracy(site.conn)
     assert found is not None
     assert (found.backfills, found.estimates) == (1, 7)
+
+
+def test_a_driver_that_starts_again_launches_nothing_twice_and_sees_the_end(
+    postgres: str, tmp_path: Path
+) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        before = Site(postgres, instance)
+        assert before.drive() == [Step.LAUNCH]
+        run_id = before.plant_run(dg.DagsterRunStatus.STARTED)
+        before.conn.close()
+
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        after = Site(postgres, instance)
+        assert (after.drive(), after.state) == ([], BackfillState.RUNNING)
+        run = plant_run(after.conn, 1, run_id)
+        for key in TEN_DAYS:
+            plant_load(after.conn, run, key)
+        dagster_run = instance.get_run_by_id(run_id)
+        assert dagster_run is not None
+        instance.report_run_canceled(dagster_run)
+        after.finish_segment("COMPLETED_SUCCESS")
+
+        assert after.drive() == [Step.END]
+
+        assert (after.state, len(after.segments)) == (BackfillState.SUCCESS, 1)
+        after.conn.close()
+
+
+def test_of_two_waiting_backfills_the_one_raised_goes_first(site: Site) -> None:
+    launch(site.conn, request("2024-10-08"), "ann")
+    site.drive()
+    first, second = (site.plant_run(dg.DagsterRunStatus.NOT_STARTED, number) for number in (1, 2))
+    changes.set_priority(site.conn, 2, 7, "bob")
+
+    assert site.drive() == []
+
+    waiting = site.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED]))
+    # As Dagster's queue does: the larger goes first.
+    order = sorted(waiting, key=lambda run: -int(run.tags.get("dagster/priority", "0")))
+    assert [run.run_id for run in order] == [second, first]
+
+
+def test_failed_days_tried_again_end_well_and_the_first_backfill_stays_as_it_ended(
+    site: Site,
+) -> None:
+    site.drive()
+    run = plant_run(site.conn, 1, "run")
+    for key in TEN_DAYS[:9]:
+        plant_load(site.conn, run, key)
+    plant_load(site.conn, run, TEN_DAYS[9], "failed", rows=0, error=("SourceUnavailable", "503"))
+    site.finish_segment("COMPLETED_FAILED")
+    assert site.drive() == [Step.END]
+
+    retried = changes.retry_failed(site.conn, 1, "bob").backfill
+    assert site.drive() == [Step.LAUNCH]
+    (segment,) = read_backfill(site.conn, 2).dagster_backfill_ids
+    found = site.instance.get_backfill(segment)
+    assert found is not None
+    assert found.asset_backfill_data is not None
+    assert found.asset_backfill_data.get_num_partitions() == 1
+    plant_load(site.conn, plant_run(site.conn, 2, "again"), TEN_DAYS[9])
+    site.instance.update_backfill(found.with_status(type(found.status)("COMPLETED_SUCCESS")))
+
+    assert site.drive() == [Step.END]
+
+    seen = read_progress(site.conn, retried.backfill_id, NOW)
+    assert (seen.backfill.state, seen.success, seen.failed) == (BackfillState.SUCCESS, 1, 0)
+    assert exit_status(seen, newest_errors(site.conn, 2, 9)) == 0
+    assert site.state is BackfillState.PARTIAL
+    with pytest.raises(RequestRefused, match="no partition that failed"):
+        changes.retry_failed(site.conn, 2, "bob")

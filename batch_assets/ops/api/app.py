@@ -112,7 +112,7 @@ def build_app(
     )
     failures.install(app)
     for module in _ROUTES:
-        app.include_router(module.router)
+        app.include_router(module.router, responses=failures.PROBLEMS)
     routes.install(app)
     return app
 

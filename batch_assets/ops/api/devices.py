@@ -81,7 +81,11 @@ class AcceptedAnswer(BaseModel):
     rejected: list[RefusedAnswer] = []
 
 
-@router.post("/records", openapi_extra=_BODY)
+@router.post(
+    "/records",
+    openapi_extra=_BODY,
+    responses={400: {"model": AcceptedAnswer, "description": "None of the records is good."}},
+)
 async def records(
     request: Request, response: Response, _: Launcher, context: Context
 ) -> AcceptedAnswer:

@@ -32,6 +32,7 @@ from batch_assets.ops.api.document_answers import (
     SearchAnswer,
     UploadAnswer,
 )
+from batch_assets.ops.api.failures import Problem
 from batch_assets.ops.api.multipart import (
     FieldSent,
     FileBegins,
@@ -196,7 +197,11 @@ class _Upload:
         return self._drop
 
 
-@router.get("/batches/{batch_id}", dependencies=[READS])
+@router.get(
+    "/batches/{batch_id}",
+    dependencies=[READS],
+    responses={404: {"model": Problem, "description": "There is no such batch."}},
+)
 def batch(
     batch_id: UUID,
     context: Context,

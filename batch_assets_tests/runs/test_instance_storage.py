@@ -121,6 +121,7 @@ def test_shipped_instance_file_means_what_it_says(own_database: str) -> None:
         assert [(limit["key"], limit["limit"]) for limit in queue.tag_concurrency_limits or []] == [
             ("batch_assets/feed", 2),
             ("batch_assets/documents", 2),
+            ("batch_assets/devices", 1),
             ("dagster/backfill", 4),
         ]
         assert concurrency.pool_config.default_pool_limit == 4

@@ -244,7 +244,7 @@ def test_no_source_means_no_definitions_and_no_imports(landing: Landing) -> None
     )
 
     assert list(definitions.resolve_all_asset_keys()) == []
-    assert [sensor.name for sensor in definitions.sensors or ()] == ["repair_dead_runs"]
+    assert not [name for sensor in definitions.sensors or () if "document" in (name := sensor.name)]
 
 
 @pytest.mark.long

@@ -314,7 +314,8 @@ def test_a_chunk_that_waits_for_a_lock_makes_the_next_one_smaller(project: Proje
         "ORDER BY load_id DESC LIMIT 1"
     )
     assert report.ledger.inserted == 2_999
-    assert course[:2] == [1_000, 500]
+    # It begins where the first run ended, which may have been slow.
+    assert course[1] == course[0] // 2
     assert halved["seconds"] >= 1
 
 

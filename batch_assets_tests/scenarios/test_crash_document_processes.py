@@ -37,13 +37,17 @@ def read_some(process: "subprocess.Popen[str]", number: int) -> list[str]:
 def target_of(process: "subprocess.Popen[str]", kind: str) -> int:
     if kind == "ingest":
         return process.pid
-    found = [
-        child.pid
-        for child in psutil.Process(process.pid).children(recursive=True)
-        if f"batch_assets.execution.{kind}" in child.cmdline()
-    ]
-    assert found, f"no {kind} is running"
-    return found[0]
+    running = sorted(psutil.Process(process.pid).children(True), key=psutil.Process.create_time)
+    by_module = {
+        module: [
+            child.pid for child in running if f"batch_assets.execution.{module}" in child.cmdline()
+        ]
+        for module in ("host", "template", "worker")
+    }
+    # Workers are forks of the template, which is older, or were started by themselves.
+    by_module["worker"] += by_module["template"][1:]
+    assert by_module[kind], f"no {kind} is running"
+    return by_module[kind][0]
 
 
 @pytest.mark.parametrize("kind", ["ingest", "host", "worker"])

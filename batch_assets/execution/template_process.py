@@ -92,7 +92,10 @@ class WorkerStarter:
         self._link = None
         with suppress(ProcessLookupError):
             os.kill(self.template_pid, signal.SIGKILL)
-        # Its end is noticed with those of the workers.
+        # The end of one that lives is noticed with those of the workers. That of a dead one may
+        # have been told already: a fork that was just born holds its link open a moment longer.
+        with suppress(ChildProcessError):
+            os.waitpid(self.template_pid, os.WNOHANG)
         self.template_pid = 0
         self._is_ready = False
 

@@ -1,15 +1,19 @@
 """Workers are forked from a process that has imported what they need."""
 
+import ctypes
+import os
 from pathlib import Path
 
 import psutil
 import pytest
 
 from batch_assets.execution.isolation import IsolatedWorkers, Task, TaskLimits
+from batch_assets.execution.worker import CONTROL_DESCRIPTOR
 from batch_assets_tests.execution import workloads
 from batch_assets_tests.polling import wait_until
 
 LIMITS = TaskLimits(timeout_seconds=20.0, memory_bytes=256 * 1024 * 1024)
+_PIDFD_GETFD = 438  # the same number on every architecture, as of all later system calls
 _COUNTS_ITS_IMPORTS = """
 from pathlib import Path
 import os
@@ -57,6 +61,25 @@ def is_template(process: psutil.Process) -> bool:
         return False
 
 
+def has_ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def copy_descriptor(pid: int, descriptor: int) -> int:
+    """A copy of what another process holds open, in this one: pidfd_getfd of Linux 5.6."""
+    process = os.pidfd_open(pid)
+    try:
+        copy = ctypes.CDLL(None, use_errno=True).syscall(_PIDFD_GETFD, process, descriptor, 0)
+    finally:
+        os.close(process)
+    if copy < 0:
+        pytest.skip(f"copying a descriptor is not allowed here: {os.strerror(ctypes.get_errno())}")
+    return int(copy)
+
+
 def test_modules_are_imported_once_however_many_workers_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,11 +113,25 @@ def test_template_that_is_killed_is_replaced(tmp_path: Path) -> None:
     with IsolatedWorkers(workers=1, spool_dir=tmp_path, tasks_per_worker=1) as pool:
         killed = template_of(pool)
         killed.kill()
-        wait_until(lambda: not killed.is_running(), "the template is gone", 5)
+        wait_until(lambda: not killed.is_running(), "the template is gone")
 
         assert [call(pool, "double", number) for number in range(6)] == [0, 2, 4, 6, 8, 10]
         assert template_of(pool).pid != killed.pid
         assert pool.statistics().restarts == 0
+
+
+def test_template_whose_link_outlives_it_is_buried(tmp_path: Path) -> None:
+    with IsolatedWorkers(workers=1, spool_dir=tmp_path) as pool:
+        killed = template_of(pool)
+        # As a fork does that was just born and has no channels of its own yet.
+        held_open = copy_descriptor(killed.pid, CONTROL_DESCRIPTOR)
+        killed.kill()
+        wait_until(lambda: has_ended(killed), "the template has ended")
+        # The host has been told of the end, and has been through a turn since.
+        assert [call(pool, "double", number) for number in (1, 2)] == [2, 4]
+        os.close(held_open)
+
+        wait_until(lambda: not psutil.pid_exists(killed.pid), "the template is buried")
 
 
 def test_stopped_template_leaves_the_workers_that_are_there(tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import psycopg
 import pytest
 
 from batch_assets.errors import DatabaseUnavailable
+from batch_assets.ingest.devices.crew import shard_resource
 from batch_assets.ingest.devices.inbox import append_to_inbox
 from batch_assets.ingest.devices.shards import change_shard_count
 from batch_assets.postgres import embedded, migrate
@@ -45,6 +46,10 @@ _NOTE_EACH_ROW = """
 _WORKERS = """
     SELECT split_part(substr(resource, 17), ':', 1) FROM ops.leases
     WHERE starts_with(resource, 'devices.workers/') AND expires_at > now() ORDER BY 1
+"""
+_NEW_SHARD_IS_HELD = f"""
+    SELECT count(*) FROM ops.leases
+    WHERE resource = '{shard_resource(4)}' AND expires_at > now()
 """
 _OUT_OF_ORDER = """
     SELECT count(*) FROM (
@@ -92,17 +97,26 @@ def bodies(first: int, count: int) -> list[dict[str, object]]:
 
 @dataclass
 class Client:
-    """Posts records in order, and posts again what it had no answer for."""
+    """Posts records in order, and posts again what it had no answer for.
+
+    Attributes:
+        hold_at: After so many it waits for the word to go on; None is never.
+        go_on: That word.
+    """
 
     url: str
     total: int
     size: int = 50
+    hold_at: int | None = None
+    go_on: Event = field(default_factory=Event)
     accepted: int = 0
     sent_again: int = 0
     _conn: psycopg.Connection | None = field(default=None)
 
     def run(self) -> None:
         while self.accepted < self.total:
+            if self.accepted == self.hold_at:
+                assert self.go_on.wait(120)
             batch = bodies(self.accepted, min(self.size, self.total - self.accepted))
             wait_until(lambda batch=batch: self._post(batch), "an answer of the inbox", 60)
             self.accepted += len(batch)
@@ -122,12 +136,15 @@ class Client:
 
 
 @contextmanager
-def posting(url: str, total: int) -> Iterator[Client]:
-    client = Client(url, total)
+def posting(url: str, total: int, hold_at: int | None = None) -> Iterator[Client]:
+    client = Client(url, total, hold_at=hold_at)
     thread = Thread(target=client.run)
     thread.start()
-    yield client
-    thread.join(120)
+    try:
+        yield client
+    finally:
+        client.go_on.set()
+        thread.join(120)
     assert client.accepted == total
 
 
@@ -203,11 +220,14 @@ def test_shards_go_from_4_to_5_while_a_worker_is_killed(url: str) -> None:
             stack.enter_context(running(Work(url, name=name))) for name in ("first", "second")
         )
         wait_until(lambda: len(ask(url, "SELECT FROM ops.leases")) == 6, "both workers at work")
-        stack.enter_context(posting(url, total))
-        wait_until(lambda: written(url) >= 1500, "the first records")
+        client = stack.enter_context(posting(url, total, hold_at=3000))
+        wait_until(lambda: written(url) >= 1500, "the first records", 60)
         with psycopg.connect(url) as conn:
             moved = change_shard_count(conn, 5)
         first.send_signal(signal.SIGKILL)
+        # However fast the first records went: there is work left for the new shard.
+        wait_until(lambda: ask(url, _NEW_SHARD_IS_HELD) == [(1,)], "a writer of the new shard", 60)
+        client.go_on.set()
         wait_until(lambda: written(url) == total, "all records", 120)
         second.send_signal(signal.SIGTERM)
         assert second.wait(30) == 0

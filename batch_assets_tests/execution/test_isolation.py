@@ -213,7 +213,7 @@ def test_what_a_task_started_ends_with_it(
     assert result.outcome is (
         TaskOutcome.TIMEOUT if function == "fork_and_hang" else TaskOutcome.OK
     )
-    wait_until(lambda: is_gone(child), "what the task started is gone", 5)
+    wait_until(lambda: is_gone(child), "what the task started is gone")
 
 
 def test_cancelled_task_is_ended(workers: IsolatedWorkers) -> None:

@@ -76,7 +76,7 @@ def test_failure_does_not_wait_for_the_end_of_the_pool(tmp_path: Path) -> None:
     with pytest.raises(TaskTimedOut):
         run_isolated(workloads.hang, timeout_seconds=0.2, memory_bytes=MEMORY, spool_dir=tmp_path)
 
-    assert time.monotonic() - started_at < 8
+    assert time.monotonic() - started_at < 9.5
 
 
 def test_function_that_a_new_process_cannot_find_is_refused_at_once() -> None:

@@ -45,7 +45,7 @@ def write_module(folder: Path, name: str, text: str, monkeypatch: pytest.MonkeyP
 
 def template_of(pool: IsolatedWorkers) -> psutil.Process:
     host = psutil.Process(int(str(call(pool, "parent"))))
-    wait_until(lambda: len(templates_of(host)) == 1, "there is one template", 10)
+    wait_until(lambda: len(templates_of(host)) == 1, "there is one template")
     return templates_of(host)[0]
 
 
@@ -148,8 +148,8 @@ def test_what_a_task_forked_ends_with_its_worker(tmp_path: Path) -> None:
     file = tmp_path / "pid"
     with IsolatedWorkers(workers=1, spool_dir=tmp_path / "spool") as pool:
         assert call(pool, "fork_a_daemon", str(file)) == "left"
-        wait_until(file.exists, "the daemon tells its process id", 5)
+        wait_until(file.exists, "the daemon tells its process id")
         daemon = int(file.read_text())
 
-        wait_until(lambda: not psutil.pid_exists(daemon), "the daemon is gone", 5)
+        wait_until(lambda: not psutil.pid_exists(daemon), "the daemon is gone")
         assert call(pool, "double", 3) == 6

@@ -211,7 +211,8 @@ def test_a_window_that_is_being_released_is_held_and_nobody_waits_for_its_row(
         [report] = load(database, source_of(many_rows(5)), lease_wait_seconds=0.0)
 
         assert isinstance(report.error, LeaseHeld)
-        assert time.monotonic() - started < 10
+        # A wait would be that of lock_timeout or longer; the rest is for a busy machine.
+        assert time.monotonic() - started < 25
         holder.rollback()
 
 

@@ -56,7 +56,7 @@ def test_inbox_and_folder_are_written_as_they_fill(postgres: str, tmp_path: Path
 def test_few_records_do_not_wait_for_company(postgres: str) -> None:
     with working(Work(postgres)):
         post(postgres, [("SN1", 1, 60)])
-        wait_until(lambda: is_written(postgres, 1), "one record", 10)
+        wait_until(lambda: is_written(postgres, 1), "one record")
 
     assert ask(postgres, "SELECT waited_seconds < 5 FROM ops.batch_metrics") == [(True,)]
 

@@ -41,7 +41,7 @@ def test_next_files_are_fetched_while_the_first_is_waited_for_and_come_in_order(
 
     reader = threading.Thread(target=take)
     reader.start()
-    wait_until(lambda: len(store.begun) == 4, "four are under way", 10)
+    wait_until(lambda: len(store.begun) == 4, "four are under way")
     store.gate.set()
     reader.join(20)
 

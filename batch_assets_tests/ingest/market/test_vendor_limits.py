@@ -115,7 +115,8 @@ def test_a_used_up_limit_fails_the_day_and_says_when_to_come_back(
         with pytest.raises(SourceRateLimited, match=r"may not be asked for another .* s"):
             source.open_day(NEXT_DAY, now=NOW)
 
-        assert time.monotonic() - started < 5
+        # The permit would be there after a minute.
+        assert time.monotonic() - started < 40
         source.close()
     with open_connection() as conn:
         (status,) = read_limits(conn)

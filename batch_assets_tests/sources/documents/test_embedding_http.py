@@ -89,7 +89,7 @@ def test_an_answer_that_does_not_end_is_given_up_in_time(
     ):
         model.embed(["one"])
 
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 60
     assert len(server.requests) == 2
 
 

@@ -66,7 +66,7 @@ def test_a_file_that_aborts_its_reader_costs_that_file_only(tmp_path: Path) -> N
     ) as workers:
         results = list(workers.run(tasks))
 
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 200
     by_name = {str(result.task.key): result for result in results}
     good = [result.value for result in results if result.task.key == "good.txt"]
     assert [reply.outcome for reply in good if isinstance(reply, ParseReply)] == ["ok"] * 10

@@ -39,7 +39,7 @@ TIMES_OF_FAULT = {
 }
 # What a fault may take: two attempts of such a time-out, and slack for a busy machine. Without a
 # time-out a silent server takes 30 s, and one that drips minutes.
-BOUND_SECONDS = 15.0
+BOUND_SECONDS = 28.0
 
 VendorSourceMaker = Callable[..., MarketSource]
 

@@ -221,16 +221,19 @@ def test_nothing_outlives_the_caller(tmp_path: Path, number: signal.Signals) -> 
         stderr=subprocess.DEVNULL,
     )
     with caller:
-        assert caller.stdout is not None
-        host = psutil.Process(int(caller.stdout.readline()))
-        wait_until(child_file.exists, "the task has a child")
-        family = [host.pid, *(p.pid for p in host.children(recursive=True))]
-        assert int(child_file.read_text()) in family
+        try:
+            assert caller.stdout is not None
+            host = psutil.Process(int(caller.stdout.readline()))
+            wait_until(child_file.exists, "the task has a child")
+            family = [host.pid, *(p.pid for p in host.children(recursive=True))]
+            assert int(child_file.read_text()) in family
 
-        caller.send_signal(number)
+            caller.send_signal(number)
 
-        wait_until(lambda: all(map(is_gone, family)), "everything is gone")
-        caller.wait(10)
+            wait_until(lambda: all(map(is_gone, family)), "everything is gone")
+            caller.wait(60)
+        finally:
+            caller.kill()
     left = [file.name for folder in spool.iterdir() for file in folder.iterdir()]
     assert set(left) <= {"lock"}
 

@@ -85,6 +85,7 @@ def test_imports_point_down_and_only_three_packages_know_dagster() -> None:
     assert "Contracts: 2 kept, 0 broken" in done.stdout
 
 
+@pytest.mark.long
 def test_importing_every_module_does_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-B", "-c", _IMPORT_ALL, "batch_assets", *module_names()],

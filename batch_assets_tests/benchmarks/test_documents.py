@@ -25,6 +25,7 @@ def generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> documents_corp
     return open_corpus(tmp_path / "generated")
 
 
+@pytest.mark.long
 def test_the_command_writes_every_figure_that_is_asked_for(
     generated: documents_corpus.Corpus,
     postgres: str,

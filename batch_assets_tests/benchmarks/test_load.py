@@ -35,6 +35,7 @@ def test_the_exponent_is_one_where_each_partition_costs_the_same() -> None:
         growth_exponent({10: -0.1, 100: 1.0})
 
 
+@pytest.mark.long
 def test_a_peer_that_cannot_be_installed_is_absent_with_pips_reason(tmp_path: Path) -> None:
     missing = f"peer @ file://{tmp_path}/nothing-here.whl"
 
@@ -60,6 +61,7 @@ class Truncating:
         return PeerLoad(0.1, 10.0)
 
 
+@pytest.mark.long
 def test_a_peer_that_stored_other_rows_ends_the_benchmark(
     postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +79,7 @@ def test_a_peer_that_stored_other_rows_ends_the_benchmark(
         arguments.run(arguments)
 
 
+@pytest.mark.long
 def test_reruns_alone_name_their_figures(
     postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

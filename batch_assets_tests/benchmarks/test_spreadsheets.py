@@ -41,6 +41,7 @@ def test_the_command_writes_flat_figures(
     assert (figures["rows"], figures["small_files"]) == (300, 3)
 
 
+@pytest.mark.long
 def test_the_workbook_is_one_that_openpyxl_reads_with_dates_and_error_cells(tmp_path: Path) -> None:
     book = write_orders(tmp_path / "orders.xlsx", 20_000)
 
@@ -55,6 +56,7 @@ def test_the_workbook_is_one_that_openpyxl_reads_with_dates_and_error_cells(tmp_
     assert book.error_cells == 1
 
 
+@pytest.mark.long
 def test_error_cells_of_a_workbook_are_compared_with_openpyxl(tmp_path: Path) -> None:
     write_orders(tmp_path / "orders.xlsx", 20_000)
     with zipfile.ZipFile(tmp_path / "no-workbook.xlsx", "w") as archive:

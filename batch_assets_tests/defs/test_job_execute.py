@@ -79,6 +79,7 @@ def test_fresh_copy_loads_a_day_into_the_storage_that_up_shows(
         assert run.tags["batch_assets/feed"] == "examples"
 
 
+@pytest.mark.long
 def test_holiday_is_a_success(project: Path) -> None:
     done = job_execute(project, {"dagster/partition": HOLIDAY})
 
@@ -87,6 +88,7 @@ def test_holiday_is_a_success(project: Path) -> None:
     assert "not_a_session" in done.stderr or "not a session" in done.stderr
 
 
+@pytest.mark.long
 def test_range_with_a_missing_day_fails_and_keeps_the_others(project: Path) -> None:
     done = job_execute(
         project,
@@ -105,6 +107,7 @@ def test_range_with_a_missing_day_fails_and_keeps_the_others(project: Path) -> N
     assert days[MISSING][0] == "failed"
 
 
+@pytest.mark.long
 def test_failed_gating_check_is_a_failure(project: Path) -> None:
     url = database_url(load_settings({}, working_dir=project))
     apply_pending(url)
@@ -125,6 +128,7 @@ def test_failed_gating_check_is_a_failure(project: Path) -> None:
     assert "2024-09-27 has 0 rows instead of 400" in done.stderr
 
 
+@pytest.mark.long
 def test_devices_are_loaded_from_the_configuration_alone(project: Path) -> None:
     first = job_execute(project, {}, "device_load")
     second = job_execute(project, {}, "device_load")

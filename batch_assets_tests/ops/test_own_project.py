@@ -63,6 +63,7 @@ def test_a_folder_that_is_a_file_is_refused_with_what_to_do(tmp_path: Path) -> N
     assert file.read_text() == "mine"
 
 
+@pytest.mark.long
 def test_dagster_runs_a_job_in_a_project_that_is_not_the_checkout(
     tmp_path: Path, postgres: str
 ) -> None:

@@ -100,6 +100,7 @@ def test_backfill_is_followed_to_its_end(settings: Settings) -> None:
     assert (last.targeted, last.materialized, last.failed) == (3, 2, 1)
 
 
+@pytest.mark.long
 def test_up_answers_and_leaves_nothing_behind_after_ctrl_c(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -220,6 +221,7 @@ def test_port_that_is_taken_is_named(settings: Settings) -> None:
             pass
 
 
+@pytest.mark.long
 def test_definitions_that_do_not_load_are_shown(settings: Settings) -> None:
     with (
         pytest.raises(InfrastructureError, match="code-server ended with status") as caught,

@@ -236,6 +236,7 @@ def test_pid_file_that_names_another_program_is_no_server(
     assert _answer(start_user(state_dir).url(), "SELECT 1") == 1
 
 
+@pytest.mark.long
 def test_half_finished_initialisation_is_done_again(
     fresh_state_dir: Path, start_user: StartUser
 ) -> None:
@@ -335,6 +336,7 @@ def test_stopped_server_is_started_by_the_next_use(state_dir: Path) -> None:
     assert _answer(url) != start
 
 
+@pytest.mark.long
 def test_removed_server_starts_empty(fresh_state_dir: Path) -> None:
     server = embedded.ensure_server(fresh_state_dir)
     with psycopg.connect(server.url("postgres")) as conn:

@@ -187,6 +187,7 @@ def test_a_day_larger_than_a_chunk_survives_a_kill(
     assert_second_run_changes_nothing(plan)
 
 
+@pytest.mark.crash
 def test_a_kill_in_the_middle_of_copy_leaves_nothing_of_the_day(database: str) -> None:
     rows = 200_000
     plan = Plan(database, 1, rows, NEW, chunk_rows=10**6, batch_rows=20_000, publish_connections=1)
@@ -237,6 +238,7 @@ def test_a_writer_that_wakes_up_after_a_takeover_publishes_nothing(
     assert query(database, "SELECT state FROM ops.loads WHERE state = 'running'") == []
 
 
+@pytest.mark.crash
 def test_a_backend_ended_while_a_day_is_staged_costs_one_chunk(database: str) -> None:
     plan = Plan(database, 1, NEW_ROWS, NEW, chunk_rows=500)
     with writing(replace(plan, failpoints="stage.after_copy=stop@3")) as process:

@@ -119,6 +119,7 @@ def test_factors_of_another_source_do_not_count(conn: psycopg.Connection) -> Non
     assert closes(conn, "daily_bars_hfq") == [10]
 
 
+@pytest.mark.long
 def test_any_factors_agree_with_a_plain_model(conn: psycopg.Connection) -> None:
     price = st.decimals("0.01", "9999", places=2)
     factor = st.one_of(st.just(Decimal(1)), st.decimals("0.000001", "500", places=6))

@@ -262,6 +262,7 @@ def run_example(folder: Path, url: str, *python_path: Path) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.long
 def test_the_example_of_the_page_runs_in_a_project_of_its_own(
     postgres: str, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from batch_assets_tests.defs.documents.landing import (
     DAY,
@@ -67,6 +68,7 @@ def test_range_materialises_each_day_once_and_days_without_files_as_skipped(
     assert landing.files()[f"{DAY}/a.txt"] == "waiting:"
 
 
+@pytest.mark.long
 def test_second_run_of_a_range_recognises_everything(landing: Landing) -> None:
     landing.drop("a.txt", "first day")
     landing.drop("b.txt", "second day", day=DAY_TOO)

@@ -147,6 +147,7 @@ def test_file_over_its_budget_fails_its_day_and_not_the_others(project: Project)
     assert project.query("SELECT order_no FROM sales.orders") == [(1,)]
 
 
+@pytest.mark.long
 def test_correction_in_the_inbox_closes_the_loop(project: Project) -> None:
     project.drop("orders.xlsx", [1, 5], [2, "x"])
     loaded = materializations(project.run(partition_key=DAY))[DAY].metadata

@@ -48,6 +48,7 @@ def replay(path: Path, capsys: pytest.CaptureFixture[str], expected: int = 0) ->
     return found
 
 
+@pytest.mark.long
 def test_corrected_records_are_written_once_by_the_shard_of_their_device(
     project: Path, postgres: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -274,6 +274,7 @@ def test_outcomes_of_a_day_are_counted(inbox: Inbox) -> None:
         }
 
 
+@pytest.mark.long
 @pytest.mark.shared_data
 def test_real_files_end_as_expected_and_every_snippet_is_found(inbox: Inbox) -> None:
     folder = Path(__file__).parents[4] / "shared" / "data" / "documents"

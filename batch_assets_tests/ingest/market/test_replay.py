@@ -104,6 +104,7 @@ def replay(path: Path, capsys: pytest.CaptureFixture[str], expected: int = 0) ->
     return found
 
 
+@pytest.mark.long
 def test_corrected_bars_join_their_day_once(
     project: Path, postgres: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,6 +152,7 @@ def test_file_is_recognised_and_compared_after_a_replay(
     assert bars(postgres)[1] == ("B.XX", 9.5, 100, 2)
 
 
+@pytest.mark.long
 def test_bars_that_are_still_wrong_come_back_in_a_workbook(
     project: Path, postgres: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,6 +171,7 @@ def test_bars_that_are_still_wrong_come_back_in_a_workbook(
     assert ledger(postgres)[5:7] == (0, 1)
 
 
+@pytest.mark.long
 def test_one_of_two_bars_with_one_key_is_chosen(
     project: Path, postgres: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,8 @@ from datetime import date
 from pathlib import Path, PosixPath
 from typing import Any
 
+import pytest
+
 from batch_assets.execution.isolation import IsolatedWorkers
 from batch_assets.ingest.spreadsheets.deliveries import (
     SMALL_FILES_TOGETHER,
@@ -45,6 +47,7 @@ def write_csv(path: Path, number: int) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_file_that_ends_its_reader_fails_alone_among_those_read_with_it(tmp_path: Path) -> None:
     paths = [write_csv(tmp_path / f"{name}.csv", n) for n, name in enumerate("abc")]
     requests = [request(path, hash_file(path), tmp_path / path.stem) for path in paths]

@@ -107,6 +107,7 @@ def test_rows_that_share_a_key_are_shown_by_the_names_of_the_file(
     assert "stands there twice" in shown[0]["_reason"]
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     template = build_template("orders", {"table": "a.b", "key": "a", "columns": {"a": "integer"}})
     layout = (SourceCell("a", "text", "a", None, 0),)

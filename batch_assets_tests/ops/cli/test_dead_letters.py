@@ -74,6 +74,7 @@ def write_market_letter(url: str) -> None:
         )
 
 
+@pytest.mark.long
 def test_loop_by_commands(project: Path, postgres: str, capsys: pytest.CaptureFixture[str]) -> None:
     errors = load(project, [1, "a", 5], [2, "b", "x"], [3, "c", "y"], [4, "d", "z"])
     assert f"rejected rows to correct: {errors}" in capsys.readouterr().err
@@ -94,6 +95,7 @@ def test_loop_by_commands(project: Path, postgres: str, capsys: pytest.CaptureFi
     assert run(["dead-letters", "list"]) == 0
 
 
+@pytest.mark.long
 def test_exported_csv_is_safe_and_can_be_replayed(project: Path, postgres: str) -> None:
     load(project, [1, "a", 5], [2, "'=1+1", "x"], [3, "+x", "y"])
 
@@ -134,6 +136,7 @@ def test_rows_of_every_domain_are_listed_exported_and_discarded(
     ]
 
 
+@pytest.mark.long
 def test_inbox_takes_corrections_and_returns_what_is_still_wrong(
     project: Path, postgres: str
 ) -> None:

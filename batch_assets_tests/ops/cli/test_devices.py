@@ -101,6 +101,7 @@ def test_status_says_what_waits_and_reshard_moves_few_buckets(
     assert "nobody" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_run_writes_what_comes_and_ends_well_when_it_is_told_to(
     project: Path, postgres: str
 ) -> None:

@@ -16,6 +16,7 @@ _PAGE = (Path(__file__).parents[3] / "docs" / "spreadsheets.md").read_text("utf-
 _LOOP = _PAGE.split("## The loop of corrections")[1].split("\n## ")[0]
 
 
+@pytest.mark.long
 def test_loop_of_the_page_closes(
     postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

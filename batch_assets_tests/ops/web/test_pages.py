@@ -60,6 +60,7 @@ def test_empty_database_has_words_for_everything_that_is_not_there(site: Site) -
         assert TEXTS[Language.ENGLISH][name] in page, name
 
 
+@pytest.mark.long
 def test_nothing_from_data_becomes_markup(site: Site) -> None:
     with connect(site.url, application_name="test") as conn:
         scene = Scene(conn)

@@ -77,7 +77,14 @@ def test_a_failure_that_time_may_mend_is_asked_again(server: HttpVendorServer, f
     assert len(server.requests) == 3
 
 
-@pytest.mark.parametrize("fault", ["silent", "drip", "drip_head"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "silent",
+        pytest.param("drip", marks=pytest.mark.long),
+        pytest.param("drip_head", marks=pytest.mark.long),
+    ],
+)
 def test_an_answer_that_does_not_end_is_given_up_in_time(
     server: HttpVendorServer, fault: str
 ) -> None:

@@ -285,6 +285,7 @@ def index_in_process(feed: Feed, cache: Path, results: Any) -> None:
     results.put(rows_of(open_feed(feed, cache), DAYS[0]))
 
 
+@pytest.mark.long
 def test_processes_that_start_together_share_one_index(
     folder: Path, feed: Feed, cache: Path
 ) -> None:

@@ -39,6 +39,7 @@ def test_stream_is_whole_and_counted_by_the_server(conn: psycopg.Connection) -> 
     assert text.endswith(b"100000,row 100000\n")
 
 
+@pytest.mark.long
 def test_whoever_stops_early_gets_the_connection_back(conn: psycopg.Connection) -> None:
     copy = CopyOut(conn, SERIES.format(50_000_000), unguarded)
 

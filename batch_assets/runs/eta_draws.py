@@ -36,6 +36,8 @@ _NEWEST_CYCLES = 160
 _EARLIER_WEIGHT = 3.0
 # A partition slower than all but so many is no usual one any more.
 _OUTLASTED = 0.02
+# So many runs at their last partition are drawn in one go: NumPy costs by the call.
+_MANY_LANES = 32
 # Cycles drawn for one run; the spread of longer ones is scaled up by the root of their number.
 _DRAWN_CYCLES = 32
 # Runs to come that are drawn one by one, for each that may work at once.
@@ -78,10 +80,18 @@ def draw_seconds(
             elapsed = max((remaining.now - since).total_seconds(), 0.0)
         return speed.draw_sum(rng, work, elapsed) + skip_seconds * (len(keys) - work)
 
-    ends = np.stack([draw_run(keys) if keys else np.zeros(_DRAWS) for keys in rest.lanes])
+    others, ends = rest.lanes, np.empty((0, _DRAWS))
+    last = [keys[0] for keys in rest.lanes if len(keys) == 1]
+    since = [remaining.running_since[key] for key in last if key in remaining.running_since]
+    if len(since) > _MANY_LANES:
+        others = [k for k in rest.lanes if len(k) != 1 or k[0] not in remaining.running_since]
+        elapsed_seconds = [max((remaining.now - at).total_seconds(), 0.0) for at in since]
+        ends = speed.draw_left_of_many(rng, np.asarray(elapsed_seconds))
+    drawn = [draw_run(keys) if keys else np.zeros(_DRAWS) for keys in others]
+    ends = np.concatenate([ends, np.stack(drawn)]) if drawn else ends
     rows = np.arange(_DRAWS)
     # Many runs are drawn a few together, which bounds the cost of a look.
-    together = -(-len(rest.queue) // (_DRAWN_RUNS * lanes))
+    together = -(-len(rest.queue) // (_DRAWN_RUNS * min(lanes, _MANY_LANES)))
     for at in range(0, len(rest.queue), max(together, 1)):
         some = rest.queue[at : at + together]
         first = ends.argmin(axis=0)
@@ -138,6 +148,19 @@ class _Speed:
             # One that outlasts its like: the longer it took, the longer it may still take.
             return np.asarray(elapsed * (1.0 / rng.uniform(0.1, 1.0, _DRAWS) - 1.0))
         return rng.choice(self.cycles, _DRAWS, p=longer / chance) - elapsed
+
+    def draw_left_of_many(self, rng: np.random.Generator, elapsed: Draws) -> Draws:
+        """As `_draw_left`, of many partitions at once: one row each."""
+        order = np.argsort(self.cycles)
+        cycles, reached = self.cycles[order], np.cumsum(self.weights[order])
+        outlasted = np.searchsorted(cycles, elapsed, side="right")
+        below = np.concatenate([[0.0], reached])[outlasted]
+        lots = rng.uniform(size=(len(elapsed), _DRAWS))
+        chosen = np.searchsorted(reached, below[:, None] + lots * (1.0 - below)[:, None])
+        left = cycles[np.minimum(chosen, len(cycles) - 1)] - elapsed[:, None]
+        strange = 1.0 - below <= _OUTLASTED
+        left[strange] = elapsed[strange, None] * (1.0 / (0.1 + 0.9 * lots[strange]) - 1.0)
+        return np.asarray(left)
 
 
 def _draw_speed(rng: np.random.Generator, own: Cycles, former: Cycles, left: int) -> _Speed:

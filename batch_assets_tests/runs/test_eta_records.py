@@ -7,6 +7,7 @@ import pytest
 from batch_assets.ops.backfills.read import read_progress
 from batch_assets.ops.backfills.requests import launch
 from batch_assets.runs.eta_records import (
+    KeptEstimates,
     judge_estimates,
     read_accuracy,
     read_estimate,
@@ -92,3 +93,22 @@ def test_an_earlier_backfill_of_the_asset_tells_the_end_before_the_first_partiti
     # Three days of ten seconds, and fifteen until Dagster sees the end.
     assert 40 < (found.p50_at - BEGIN).total_seconds() < 60
     assert read_estimate(conn, 3, BEGIN) is None
+
+
+def test_an_estimate_is_used_again_for_so_long_that_looking_costs_little(
+    conn: psycopg.Connection,
+) -> None:
+    now = work(conn, TEN_DAYS[:4], "run-1")
+    # Two seconds for each estimate, one later at each other look.
+    clock = iter([0.0, 2.0, 300.0, 403.0, 404.0, 405.0, 407.0])
+    estimates = KeptEstimates(lambda: next(clock))
+    first = estimates.read(conn, 1, "running", now)
+    later = work(conn, TEN_DAYS[4:8], "run-1", after=60)
+
+    assert first is not None
+    assert estimates.read(conn, 1, "running", now) == first
+    renewed = estimates.read(conn, 1, "running", later)
+    assert renewed == read_estimate(conn, 1, later) != first
+    # A pause is another story: what was kept says nothing about it.
+    paused = estimates.read(conn, 1, "paused", later + timedelta(seconds=1))
+    assert paused == read_estimate(conn, 1, later + timedelta(seconds=1))

@@ -1,6 +1,9 @@
 -- A backfill's partitions by outcome, their rows, and how fast they were lately.
 WITH outcomes AS MATERIALIZED (
-    SELECT * FROM ops.backfill_outcomes WHERE backfill_id = %(backfill_id)s
+    SELECT partition_key, load_id, state, started_at, finished_at, rows_read, rows_inserted,
+           rows_updated, rows_unchanged, rows_duplicate, rows_rejected, rows_skipped
+    FROM ops.backfill_outcomes
+    WHERE backfill_id = %(backfill_id)s
 ),
 lately AS (
     SELECT sum(o.rows_read) AS rows_read,

@@ -128,7 +128,7 @@ def history(
 def progress(backfill_id: BackfillId, context: Context) -> ProgressAnswer:
     """Partitions by outcome, rows, speed and the expected end."""
     with context.transaction() as conn:
-        found = read_progress(conn, backfill_id, context.now())
+        found = read_progress(conn, backfill_id, context.now(), context.estimates)
     zone = zone_of(context.settings, found.backfill.feed)
     return ProgressAnswer.model_validate(progress_document(found, zone))
 

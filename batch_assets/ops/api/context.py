@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated
 
@@ -13,6 +13,7 @@ from psycopg_pool import ConnectionPool
 from batch_assets.ops.etl import EtlRunner
 from batch_assets.ops.resources import ResourceMeter
 from batch_assets.postgres.connect import translating_errors
+from batch_assets.runs.eta_records import KeptEstimates
 from batch_assets.settings import Settings
 
 
@@ -25,6 +26,7 @@ class ApiContext:
     now: Callable[[], datetime]
     meter: ResourceMeter
     etl: EtlRunner
+    estimates: KeptEstimates = field(default_factory=KeptEstimates)
 
     @contextmanager
     def transaction(self) -> Iterator[psycopg.Connection]:
@@ -37,10 +39,15 @@ class ApiContext:
             yield conn
 
 
-def context_of(request: Request) -> ApiContext:
-    """The context of the application that serves a request; a dependency of routes."""
+def find_context(request: Request) -> ApiContext:
+    """The context of the application that serves a request."""
     context: ApiContext = request.app.state.context
     return context
+
+
+async def context_of(request: Request) -> ApiContext:
+    """The same as a dependency of routes; as a coroutine it costs no change of threads."""
+    return find_context(request)
 
 
 Context = Annotated[ApiContext, Depends(context_of)]

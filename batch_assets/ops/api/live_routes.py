@@ -43,7 +43,7 @@ def look_at(context: ApiContext, backfill_ids: list[int]) -> dict[int, tuple[dic
     with context.transaction() as conn:
         for backfill_id in backfill_ids:
             try:
-                progress = read_progress(conn, backfill_id, context.now())
+                progress = read_progress(conn, backfill_id, context.now(), context.estimates)
             except UnknownBackfill:
                 continue
             is_last = progress.backfill.state.is_final

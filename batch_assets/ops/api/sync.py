@@ -177,6 +177,7 @@ def progress(
             zone=zone_of(settings, backfill.feed),
             language=language,
             now=context.now(),
+            estimates=context.estimates,
             errors_before=errors_before,
             errors_limit=errors_limit,
         )

@@ -20,6 +20,7 @@ from batch_assets.ops.backfills.read import read_errors, read_progress
 from batch_assets.ops.backfills.values import PartitionError, Progress
 from batch_assets.postgres.connect import translating_errors
 from batch_assets.runs.backfill_states import BackfillState
+from batch_assets.runs.eta_records import KeptEstimates
 
 # What a person notices as live; a look costs the server 2 ms for sixty days.
 LOOK_EVERY_SECONDS = 1.0
@@ -43,9 +44,10 @@ def follow(
     Raises:
         UnknownBackfill: There is none of that number.
     """
+    estimates = KeptEstimates()
     with closing(connect()) as conn, translating_errors():
         while True:
-            progress = read_progress(conn, backfill_id, datetime.now(UTC))
+            progress = read_progress(conn, backfill_id, datetime.now(UTC), estimates)
             conn.rollback()
             yield progress
             if progress.backfill.state.is_final or stop.wait(every_seconds):

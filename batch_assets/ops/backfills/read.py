@@ -16,7 +16,7 @@ from batch_assets.ops.backfills.values import (
 )
 from batch_assets.postgres.sql_files import read_query
 from batch_assets.runs.backfill_states import BackfillState, Wanted
-from batch_assets.runs.eta_records import read_estimate
+from batch_assets.runs.eta_records import KeptEstimates
 
 # Enough for a page of a person; the whole list is read page by page.
 DEFAULT_LIMIT = 50
@@ -82,13 +82,19 @@ def _as_backfill(row: dict[str, Any]) -> Backfill:
     )
 
 
-def read_progress(conn: psycopg.Connection, backfill_id: int, now: datetime) -> Progress:
+def read_progress(
+    conn: psycopg.Connection,
+    backfill_id: int,
+    now: datetime,
+    estimates: KeptEstimates | None = None,
+) -> Progress:
     """How far a backfill is.
 
     Args:
         conn: Its transaction is left open.
         backfill_id: Of ops.backfills.
         now: The present, for the estimate of the end.
+        estimates: Of who looks again and again.
 
     Raises:
         UnknownBackfill: There is none of that number.
@@ -98,7 +104,10 @@ def read_progress(conn: psycopg.Connection, backfill_id: int, now: datetime) -> 
         counts = cursor.execute(
             read_query("read_backfill_progress"), {"backfill_id": backfill_id}
         ).fetchone()
-    eta = None if backfill.ended_at else read_estimate(conn, backfill_id, now)
+    eta = None
+    if backfill.ended_at is None:
+        estimates = estimates or KeptEstimates()
+        eta = estimates.read(conn, backfill_id, backfill.phase, now)
     return Progress(backfill=backfill, eta=eta, **(counts or {}))
 
 

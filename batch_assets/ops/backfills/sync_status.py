@@ -13,9 +13,10 @@ import psycopg
 from batch_assets.errors import UnknownBackfill
 from batch_assets.ops.backfills.read import read_backfill, read_errors, read_progress
 from batch_assets.ops.backfills.texts import headline, outcome_counts
-from batch_assets.ops.backfills.values import Backfill, Progress
+from batch_assets.ops.backfills.values import Backfill, ErrorPage, Progress
 from batch_assets.ops.display import DisplaySettings, Language
 from batch_assets.postgres.sql_files import read_query
+from batch_assets.runs.eta_records import KeptEstimates
 
 # What the old service kept of them; all are there page by page.
 INLINE_ERRORS = 10
@@ -148,6 +149,7 @@ def read_sync_status(
     zone: ZoneInfo,
     language: Language,
     now: datetime,
+    estimates: KeptEstimates | None = None,
     errors_before: int | None = None,
     errors_limit: int = INLINE_ERRORS,
 ) -> SyncStatus:
@@ -156,8 +158,10 @@ def read_sync_status(
     Raises:
         UnknownBackfill: There is none of that number.
     """
-    progress = read_progress(conn, backfill_id, now)
-    page = read_errors(conn, backfill_id, before_position=errors_before, limit=errors_limit)
+    progress = read_progress(conn, backfill_id, now, estimates)
+    page = ErrorPage((), 0, None)
+    if progress.has_errors:
+        page = read_errors(conn, backfill_id, before_position=errors_before, limit=errors_limit)
     errors = [
         SyncError(
             date=error.partition_key,

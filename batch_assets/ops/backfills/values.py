@@ -147,6 +147,13 @@ class Progress:
         return 100.0 * self.done / self.total if self.total else 100.0
 
     @property
+    def has_errors(self) -> bool:
+        """Whether partitions did not end well, or never began before the end."""
+        bad = self.failed + self.partial + self.not_ready + self.unconfirmed_empty
+        is_over = self.backfill.ended_at is not None
+        return bool(bad or (is_over and self.running + self.waiting))
+
+    @property
     def seconds(self) -> float | None:
         """From start to end; None before the end."""
         backfill = self.backfill

@@ -24,7 +24,7 @@ from batch_assets.ops.backfills.read import (
 )
 from batch_assets.ops.backfills.values import Backfill, Progress
 from batch_assets.ops.display import Language, language_of, time_text, zone_of
-from batch_assets.runs.eta_records import read_accuracy
+from batch_assets.runs.eta_records import KeptEstimates, read_accuracy
 from batch_assets.settings import Settings
 
 # Unfinished backfills are few; this only keeps a page from growing without bound.
@@ -42,6 +42,7 @@ class StatusView:
         self._language = language_of(settings, lang)
         self._as_json = as_json
         self._zones: dict[str, ZoneInfo] = {}
+        self._estimates = KeptEstimates()
 
     def show(self, conn: psycopg.Connection) -> None:
         """Print it once."""
@@ -81,7 +82,7 @@ class StatusView:
             unfinished = list_backfills(conn, is_unfinished=True, limit=_SHOWN)
             numbers = [item.backfill_id for item in unfinished]
         now = datetime.now(UTC)
-        looked = [read_progress(conn, number, now) for number in numbers]
+        looked = [read_progress(conn, number, now, self._estimates) for number in numbers]
         conn.rollback()
         return looked
 

@@ -29,6 +29,7 @@ from batch_assets.ops.status.loads import (
     read_open_letters,
 )
 from batch_assets.ops.status.server import ServerUse, read_server_use
+from batch_assets.runs.eta_records import KeptEstimates
 from batch_assets.settings import Settings
 
 SHOWN_HISTORY = 10
@@ -77,6 +78,7 @@ class OverviewReader:
         self._newest: Overview | None = None
         self._read_seconds = 0.0
         self._ended: OrderedDict[int, Progress] = OrderedDict()
+        self._estimates = KeptEstimates()
 
     def read(self, transaction: Transaction, *, is_fresh: bool = False) -> Overview:
         """The overview, at most a second old.
@@ -104,7 +106,9 @@ class OverviewReader:
             feeds=read_feeds(
                 conn, self._settings, now, {name: who for name, (who, _) in paused.items()}
             ),
-            running=[read_progress(conn, one.backfill_id, now) for one in unfinished],
+            running=[
+                read_progress(conn, one.backfill_id, now, self._estimates) for one in unfinished
+            ],
             history=[self._read_ended(conn, one, now) for one in ended],
             failures=read_failures(conn),
             letters=read_open_letters(conn),

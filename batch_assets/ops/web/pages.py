@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from batch_assets import __version__
 from batch_assets.errors import BatchAssetsError
-from batch_assets.ops.api.context import context_of
+from batch_assets.ops.api.context import find_context
 from batch_assets.ops.api.failures import status_of
 from batch_assets.ops.display import language_of, read_display
 from batch_assets.ops.sessions import Session
@@ -78,7 +78,7 @@ def show(
         status: Of the answer.
         values: What the template shows.
     """
-    context = context_of(request)
+    context = find_context(request)
     asked = request.query_params.get("lang")
     language = choose_language(
         asked or request.cookies.get(LANGUAGE_COOKIE),

@@ -107,7 +107,7 @@ def backfill(
 ) -> HTMLResponse:
     """One backfill: how far, what went wrong, who did what."""
     with context.transaction() as conn:
-        progress = read_progress(conn, backfill_id, context.now())
+        progress = read_progress(conn, backfill_id, context.now(), context.estimates)
         errors = read_errors(conn, backfill_id, before_position=before, limit=_ERRORS_A_PAGE)
         audit = read_audit(conn, action="backfill.", subject=str(backfill_id))
     return show(
@@ -128,7 +128,7 @@ def workbook(_: Visitor, context: Context, backfill_id: BackfillId) -> Response:
         path = Path(file.name)
     try:
         with context.transaction() as conn:
-            progress = read_progress(conn, backfill_id, context.now())
+            progress = read_progress(conn, backfill_id, context.now(), context.estimates)
             zone = zone_of(context.settings, progress.backfill.feed)
             write_error_report(conn, path, zone, progress)
     except BaseException:

@@ -46,7 +46,7 @@ def prune_staging(connect: Connector, before: datetime, *, dry_run: bool) -> Ite
         conn.commit()
         gone = old if dry_run else [one for one in old if _remove_window(conn, one)]
         yield Pruned("staged windows", len(gone), before)
-        orphans = _orphans(conn)
+        orphans = find_orphan_tables(conn)
         if not dry_run:
             for name in orphans:
                 conn.execute(_drop(name))
@@ -66,7 +66,8 @@ def _remove_window(conn: psycopg.Connection, resource: str) -> bool:
     return bool(tokens)
 
 
-def _orphans(conn: psycopg.Connection) -> list[str]:
+def find_orphan_tables(conn: psycopg.Connection) -> list[str]:
+    """Staging tables without a lease and without checkpoints; ends the open transaction."""
     # Tables before leases: one that is made after this look is not in it.
     tables = _staging_tables(conn)
     conn.commit()

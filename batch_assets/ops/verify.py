@@ -1,4 +1,4 @@
-"""Is anything stuck or wrong? Looks at runs, leases, backfills and published days."""
+"""Is anything stuck or wrong? Looks at runs, leases, staging, backfills and published rows."""
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 
+from batch_assets.monitoring.leftover_staging import find_orphan_tables
 from batch_assets.ops.backfills.read import list_backfills
 from batch_assets.ops.service import asking, repair_runs
 from batch_assets.postgres.sql_files import read_query
@@ -20,7 +21,7 @@ class Finding:
     """Something that is not as it should be.
 
     Attributes:
-        kind: run, backfill or day.
+        kind: run, backfill, day, ledger, table, lease, document, device or staging.
         message: What was seen, and what to do.
         is_repaired: It was put right.
     """
@@ -41,7 +42,13 @@ def verify_all(*, repair: bool = False) -> list[Finding]:
         for item in repair_runs(dry_run=not repair)
     ]
     with asking() as conn:
-        return [*findings, *find_waiting(conn, datetime.now(UTC)), *find_changed_days(conn)]
+        return [
+            *findings,
+            *find_waiting(conn, datetime.now(UTC)),
+            *find_changed_days(conn),
+            *find_broken_promises(conn),
+            *find_orphan_staging(conn),
+        ]
 
 
 def find_waiting(conn: psycopg.Connection, now: datetime) -> list[Finding]:
@@ -68,4 +75,22 @@ def find_changed_days(conn: psycopg.Connection) -> list[Finding]:
             f"published; somebody changed the table: load the day again with --force",
         )
         for scope, window_key, published, found in rows
+    ]
+
+
+def find_broken_promises(conn: psycopg.Connection) -> list[Finding]:
+    """What loads of any domain left and is no longer so, and leases nobody answers for."""
+    rows = conn.execute(read_query("find_broken_promises"), {}).fetchall()
+    return [Finding(str(kind), str(message)) for kind, message in rows]
+
+
+def find_orphan_staging(conn: psycopg.Connection) -> list[Finding]:
+    """Staging tables that no window uses."""
+    return [
+        Finding(
+            "staging",
+            f"staging.{name} belongs to no window, expected none such; `batch-assets prune` "
+            "removes it",
+        )
+        for name in find_orphan_tables(conn)
     ]

@@ -47,8 +47,8 @@ def verify(
 ) -> None:
     """Look for what is stuck or wrong; 1 if there is anything left to do.
 
-    Dead runs, leases and loads; days whose rows are not those that were published; backfills that
-    wait for a daemon.
+    Dead runs, leases and loads; loads that do not balance; days, documents and devices whose rows
+    are not those that were published; staging that nobody uses; backfills that wait for a daemon.
     """
     from batch_assets.ops.verify import verify_all
 
@@ -63,4 +63,4 @@ def verify(
     if left:
         sys.stderr.write(f"{len(left)} findings\n")
         raise typer.Exit(1)
-    sys.stderr.write("nothing is stuck, and every day has the rows that were published\n")
+    sys.stderr.write("nothing is stuck, and what was looked at has the rows that were published\n")

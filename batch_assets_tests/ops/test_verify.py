@@ -1,0 +1,97 @@
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from batch_assets.ops.verify import Finding, find_broken_promises, find_orphan_staging
+
+
+@pytest.fixture
+def conn(postgres: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(postgres) as connection:
+        yield connection
+
+
+def one(findings: list[Finding]) -> Finding:
+    [found] = findings
+    assert not found.is_repaired
+    return found
+
+
+def test_an_untouched_database_has_nothing_wrong(conn: psycopg.Connection) -> None:
+    assert find_broken_promises(conn) == []
+    assert find_orphan_staging(conn) == []
+
+
+def test_a_load_that_does_not_balance_is_found(conn: psycopg.Connection) -> None:
+    conn.execute("ALTER TABLE ops.loads DROP CONSTRAINT loads_ledger_balances")
+    conn.execute(
+        "INSERT INTO ops.loads (target, window_key, resource, state, rows_read, rows_inserted)"
+        " VALUES ('public.sales', '2024-09-30', 'public.sales//2024-09-30', 'success', 10, 9)"
+    )
+
+    found = one(find_broken_promises(conn))
+
+    assert found.kind == "ledger"
+    assert "public.sales//2024-09-30 read 10 rows" in found.message
+
+
+def test_a_target_that_was_dropped_is_found(conn: psycopg.Connection) -> None:
+    conn.execute(
+        "INSERT INTO ops.windows (target, window_key, row_count, contract_version, load_id)"
+        " VALUES ('public.sales', '2024-09-30', 7, '1', 1), ('public.sales', '2024-10-01', 5,"
+        " '1', 2), ('market.daily_bars', '2024-10-01', 5, '1', 3)"
+    )
+
+    found = one(find_broken_promises(conn))
+
+    assert found.kind == "table"
+    assert "public.sales is not there, expected 12 rows of 2 windows" in found.message
+
+
+def test_an_expired_lease_is_found_and_a_live_one_is_not(conn: psycopg.Connection) -> None:
+    conn.execute(
+        "INSERT INTO ops.leases (resource, holder, backend_pid, backend_start, expires_at)"
+        " VALUES ('a/b/dead', 'somebody', 1, now(), now() - interval '1 minute'),"
+        " ('a/b/live', 'somebody', 1, now(), now() + interval '1 hour')"
+    )
+
+    found = one(find_broken_promises(conn))
+
+    assert found.kind == "lease"
+    assert "a/b/dead is held by somebody" in found.message
+
+
+def test_pieces_that_somebody_deleted_are_found(conn: psycopg.Connection) -> None:
+    conn.execute(
+        "INSERT INTO documents.documents (document_id, source, path, version, arrival_day,"
+        " size_bytes, outcome, chunk_count, load_id)"
+        " VALUES (1, 'library', 'a.pdf', 1, '2024-09-30', 10, 'ok', 3, 1)"
+    )
+
+    found = one(find_broken_promises(conn))
+
+    assert found.kind == "document"
+    assert "a.pdf of library has 0 pieces, expected 3" in found.message
+
+
+def test_a_latest_state_without_its_record_is_found(conn: psycopg.Connection) -> None:
+    conn.execute(
+        "INSERT INTO devices.latest (device_sn, measured_at, load_id) VALUES ('d-1', now(), 1)"
+    )
+
+    found = one(find_broken_promises(conn))
+
+    assert found.kind == "device"
+    assert "first d-1" in found.message
+
+
+def test_staging_that_no_window_uses_is_found(conn: psycopg.Connection) -> None:
+    name = f"window_{'0' * 32}"
+    conn.execute(f"CREATE TABLE staging.{name} (a int)")
+    conn.commit()
+
+    found = one(find_orphan_staging(conn))
+
+    assert found.kind == "staging"
+    assert name in found.message

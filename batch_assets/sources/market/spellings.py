@@ -2,8 +2,12 @@
 
 The symbols of one day are those of the day before, and the dates of one symbol those of the next:
 looking them up is ten times as fast as reading them again.
+
+What is remembered is shared by the threads of a load: one prepares days while another reads a
+large day again, chunk by chunk.
 """
 
+import threading
 from collections.abc import Callable
 
 import pyarrow as pa
@@ -26,13 +30,17 @@ class Remembered:
         self._texts = pa.array([], pa.string())
         self._values = pa.array([], type_)
         self._last = (self._texts, self._values)
+        # Texts and values belong together by their places: seen between the two, a text would get
+        # the value of another, or none.
+        self._lock = threading.Lock()
 
     def translate(self, texts: pa.Array) -> pa.Array:
         """The value of each text; null where the text is null or has none."""
-        # A market's files list the same symbols in the same order for days on end.
-        if not texts.equals(self._last[0]):
-            self._last = (texts, self._look_up(texts))
-        return self._last[1]
+        with self._lock:
+            # A market's files list the same symbols in the same order for days on end.
+            if not texts.equals(self._last[0]):
+                self._last = (texts, self._look_up(texts))
+            return self._last[1]
 
     def _look_up(self, texts: pa.Array) -> pa.Array:
         places = pc.index_in(texts, value_set=self._texts)

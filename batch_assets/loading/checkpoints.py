@@ -12,6 +12,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from batch_assets.contracts.batch import Position
+from batch_assets.execution.failpoints import reach
 from batch_assets.loading.loads import LoadContext
 from batch_assets.loading.prepare import WindowSource
 from batch_assets.postgres.sql_files import read_query
@@ -107,6 +108,7 @@ def write_checkpoint(
             "broken_rules": Jsonb(dict(chunk.broken)),
         },
     )
+    reach("checkpoint.after_write")
 
 
 def clear_checkpoints(conn: psycopg.Connection, context: LoadContext, source: WindowSource) -> None:

@@ -7,6 +7,7 @@ import pyarrow as pa
 from psycopg import sql
 
 from batch_assets.errors import LedgerImbalance
+from batch_assets.execution.failpoints import reach
 from batch_assets.loading.encode import encode_batches
 
 
@@ -44,6 +45,7 @@ def copy_batches(
         with cursor.copy(statement) as copy:
             for buffer in encode_batches(schema, counted()):
                 copy.write(buffer)
+                reach("copy.after_buffer")
         stored = cursor.rowcount
     if stored != sent:
         raise LedgerImbalance(

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from batch_assets.contracts.batch import RejectedRow
 from batch_assets.contracts.table import Window
+from batch_assets.execution.failpoints import reach
 from batch_assets.loading.loads import LoadContext
 from batch_assets.postgres.sql_files import read_query
 
@@ -35,6 +36,7 @@ def write_dead_letters(
         cursor.executemany(
             read_query("write_dead_letter"), ({**common, **_values(row)} for row in rejected)
         )
+    reach("dead_letters.after_write")
 
 
 def supersede_dead_letters(

@@ -16,6 +16,7 @@ from batch_assets.contracts.rules import RowRule, fails_window
 from batch_assets.contracts.table import Scope, TableContract, Window
 from batch_assets.contracts.validate import ValidatedBatch, validate_batch
 from batch_assets.errors import BatchAssetsError, RejectLimitExceeded, WindowRuleBroken
+from batch_assets.execution.failpoints import reach
 from batch_assets.loading.bulk import BulkFeed
 from batch_assets.loading.content_hash import hash_rows
 from batch_assets.loading.duplicates import sort_by_key
@@ -172,6 +173,7 @@ def prepare_window(
     rules = belonging_rules(contract, scope, source.window)
     try:
         for batch in source.read(None):
+            reach("read.after_batch")
             validated = validate_batch(batch, contract, rules)
             tally.add(batch, validated)
             pieces.append(validated)

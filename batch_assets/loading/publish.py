@@ -15,6 +15,7 @@ from psycopg import sql
 from batch_assets.contracts.table import Disposition, TableContract, Window
 from batch_assets.contracts.window_checks import Finding
 from batch_assets.errors import LedgerImbalance
+from batch_assets.execution.failpoints import reach
 from batch_assets.loading.copy import copy_batches
 from batch_assets.loading.history import check_kept
 from batch_assets.loading.ledger import Ledger
@@ -228,6 +229,7 @@ def _merge(
     create_temporary_staging(conn, target)
     batches = (with_load_id(item, load_ids) for item in windows)
     copy_batches(conn, TEMPORARY_STAGING, target.copy_schema, batches)
+    reach("merge.after_staging")
     ids = [load_ids[item.window.key] for item in windows]
     return merge_staged(conn, target, TEMPORARY_STAGING, [w.window for w in windows], ids)
 
@@ -288,6 +290,7 @@ def merge_staged(
         kept = statements.keep(conn, "keep_changed", bounds)
         updated = counted("update_changed")
         check_kept(target.contract, kept, sum(updated.values()))
+    reach("merge.before_insert")
     inserted = counted("insert_new")
     return {
         load_id: Ledger(

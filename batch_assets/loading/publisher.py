@@ -209,6 +209,7 @@ class Publisher(Publishing):
         Returns:
             Tokens by resource and load_ids by window key, of the windows obtained.
         """
+        reach("publish.before_lease")
         tokens, load_ids = open_windows(
             self.conn, self.context, windows, lease_seconds=self.options.lease_seconds
         )

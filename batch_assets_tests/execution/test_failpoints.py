@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -77,3 +78,14 @@ def test_stop_halts_every_thread_at_the_place_until_it_is_continued() -> None:
         output, _ = process.communicate(timeout=30)
 
     assert output == "passed\n"
+
+
+def test_a_failpoint_that_fired_in_one_process_fires_in_no_other(tmp_path: Path) -> None:
+    failpoints.arm(f"here=fail,>{tmp_path}")
+    with pytest.raises(InfrastructureError):
+        failpoints.reach("here")
+
+    failpoints.arm(f"here=fail,>{tmp_path}")
+    failpoints.reach("here")
+
+    assert [file.name for file in tmp_path.iterdir()] == ["here"]

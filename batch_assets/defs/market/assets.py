@@ -15,6 +15,7 @@ from batch_assets.defs.market.checks import build_check_specs, evaluate_run, fai
 from batch_assets.defs.market.metadata import metadata_of, plan_text, summary_of
 from batch_assets.defs.market.reference_keys import deps_of_bars
 from batch_assets.defs.market.run_log import log_report, open_market_log
+from batch_assets.execution.failpoints import reach
 from batch_assets.ingest.market.daily_bars import DayReport, options_of
 from batch_assets.ingest.market.plan import PlanRequest, plan_sync
 from batch_assets.ingest.market.run import MarketAccess, sync_plan
@@ -160,6 +161,7 @@ def _log_day(
     say why: a failed one also gets a failed check evaluation, and a day that is not ready, or
     empty without confirmation, stays unmaterialised, to be asked for again.
     """
+    reach("run.before_event")
     state = report.load.state
     if report.load.reason == SUBSET and state is LoadState.PARTIAL:
         # Some symbols are no day: a day that was complete stays so, another stays missing.

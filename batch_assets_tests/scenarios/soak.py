@@ -1,0 +1,84 @@
+"""Go on breaking runs at random until the time is over or an invariant is violated.
+
+    python -m batch_assets_tests.scenarios.soak --minutes 30 --seed 1 [--table docs/reliability.md]
+
+Scenarios are drawn without repetition until all combinations have been tried, then anew. Each
+result is printed; the first violation ends it with the command that reproduces it.
+"""
+
+import argparse
+import json
+import random
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from batch_assets_tests.scenarios.matrix.result_table import (
+    Result,
+    read_results,
+    write_table,
+)
+from batch_assets_tests.scenarios.matrix.running import prepared_server, run_scenario
+from batch_assets_tests.scenarios.matrix.scenario import Scenario, all_scenarios
+
+
+def main() -> int:
+    """Run the soak; 0 if every invariant held."""
+    arguments = _parse()
+    results = read_results(arguments.table) if arguments.table else []
+    deadline = time.monotonic() + arguments.minutes * 60
+    with prepared_server() as server:
+        for scenario in drawn(arguments.seed, arguments.only):
+            if time.monotonic() >= deadline:
+                break
+            if lacking := scenario.fault.missing():
+                say(scenario, arguments.seed, f"skipped: {lacking}", 0.0)
+                continue
+            try:
+                seconds = run_scenario(server, scenario)
+            except AssertionError as error:
+                say(scenario, arguments.seed, f"VIOLATED: {error}", 0.0)
+                sys.stderr.write(
+                    f"reproduce: python -m {__spec__.name} --seed {arguments.seed} "
+                    f"--only '{scenario.name}'\n"
+                )
+                return 1
+            say(scenario, arguments.seed, "held", seconds)
+            results.append(Result(scenario.name, arguments.seed, seconds))
+            if arguments.table:
+                write_table(arguments.table, results)
+    return 0
+
+
+def drawn(seed: int, only: str = "") -> Iterator[Scenario]:
+    """All combinations in an order that the seed decides, again and again."""
+    source = random.Random(seed)
+    scenarios = [
+        each for each in all_scenarios() if any(part in each.name for part in only.split("|"))
+    ]
+    if not scenarios:
+        raise SystemExit(f"no scenario has {only!r} in its name")
+    while True:
+        source.shuffle(scenarios)
+        yield from scenarios
+
+
+def say(scenario: Scenario, seed: int, result: str, seconds: float) -> None:
+    """One JSON line for one scenario."""
+    line = {"scenario": scenario.name, "seed": seed, "result": result, "seconds": round(seconds, 1)}
+    sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="", help="parts of names, between bars")
+    parser.add_argument("--table", type=Path, help="page to add the results to")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

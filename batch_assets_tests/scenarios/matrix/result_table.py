@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from batch_assets_tests.scenarios.matrix.faults import FAULTS, Fault
-from batch_assets_tests.scenarios.matrix.scenario import Scenario, all_scenarios
+from batch_assets_tests.scenarios.matrix.scenario import SAMPLED, Scenario, all_scenarios
 
 _MARK = "<!-- results: "
 _TESTS = "../batch_assets_tests/scenarios/matrix/test_crash_matrix.py"
@@ -28,13 +28,13 @@ Dagster's storage in PostgreSQL. Then the same days are run again, and it is che
 I5, the order per device, belongs to streams and is tested by
 [test_crash_devices_run.py](../batch_assets_tests/scenarios/test_crash_devices_run.py).
 
-`pytest -m crash` runs a fixed sample of twelve ([test_crash_matrix.py]({_TESTS})).
+`pytest -m crash` runs a fixed sample of {len(SAMPLED)} ([test_crash_matrix.py]({_TESTS})).
 This page is written by
 
     python -m batch_assets_tests.scenarios.soak --minutes 30 --seed 1 --table docs/reliability.md
 
 which draws combinations at random and stops at the first invariant that does not hold. `open` means
-that no run of this command has drawn it yet.
+that no run of this command has drawn it yet; `--only` narrows the choice, as in most runs below.
 """
 _ELSEWHERE = """
 ## Broken elsewhere

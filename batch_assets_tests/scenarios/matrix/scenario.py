@@ -5,22 +5,17 @@ from dataclasses import dataclass
 
 from batch_assets_tests.scenarios.matrix.faults import BY_NAME, FAULTS, Fault
 
-# What `pytest -m crash` runs: every failpoint that test_crash_load.py does not reach, and one fault
-# of each kind. A scenario costs 20 s of a free core, under the multiprocess executor twice
-# that, and a daemon a minute more; those are left to the soak, and to test_crash_runs.py.
+# What `pytest -m crash` runs. A scenario costs 20 s of a free core, under the multiprocess executor
+# twice that, and a daemon a minute more; most are left to the soak, and to test_crash_runs.py.
 SAMPLED = {
     "kill publish.before_lease": "in_process",
-    "kill read.after_batch": "in_process",
     "kill copy.after_buffer": "in_process",
     "kill merge.after_staging": "in_process",
     "kill merge.before_insert": "in_process",
-    "kill dead_letters.after_write": "in_process",
-    "kill checkpoint.after_write": "in_process",
-    "kill run.before_event": "multiprocess",
     "answer of a commit lost": "in_process",
     "deadlock": "in_process",
-    "restart fast mid COPY": "multiprocess",
-    "disk full": "in_process",
+    "restart fast mid COPY": "in_process",
+    "disk full": "multiprocess",
 }
 
 

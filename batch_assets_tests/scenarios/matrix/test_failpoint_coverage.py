@@ -33,6 +33,12 @@ ARMED_ELSEWHERE = {
     "embeddings.after_commit": "scenarios/test_crash_embedding.py",
 }
 
+# Nobody arms these but the soak, which fails where they do not fire.
+ONLY_IN_THE_SOAK = {
+    *("read.after_batch", "run.before_event"),
+    *("dead_letters.after_write", "checkpoint.after_write"),
+}
+
 
 def reached_names() -> set[str]:
     """The argument of every call of `reach` in the package."""
@@ -53,13 +59,14 @@ def reached_names() -> set[str]:
 def test_every_failpoint_fires_in_a_scenario_or_in_a_test_that_is_named_here() -> None:
     in_sample = {name for scenario in sample() for name in scenario.fault.failpoints}
 
-    assert reached_names() == in_sample | set(ARMED_ELSEWHERE)
+    assert reached_names() == in_sample | set(ARMED_ELSEWHERE) | ONLY_IN_THE_SOAK
 
 
 def test_every_failpoint_of_a_market_load_is_in_the_catalogue() -> None:
     names = {name for fault in FAULTS for name in fault.failpoints}
 
-    assert {n for n, file in ARMED_ELSEWHERE.items() if file.endswith("test_crash_load.py")} < names
+    in_loads = {n for n, file in ARMED_ELSEWHERE.items() if file.endswith("test_crash_load.py")}
+    assert in_loads | ONLY_IN_THE_SOAK < names
 
 
 def test_tests_named_here_arm_their_failpoints() -> None:

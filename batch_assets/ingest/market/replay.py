@@ -137,7 +137,9 @@ class _DayRows:
         self, file: str, group: Sequence[CorrectedRow], *, is_typed: bool
     ) -> JudgedRows:
         feed = _feed_of_typed_rows(self._feed) if is_typed else self._feed
-        raw = _raw_table(file, group, feed)
+        # Typed rows hold what the table's numbers look like, whatever the file's are.
+        comma = not is_typed and isinstance(feed, FileFeed) and feed.decimal == ","
+        raw = _raw_table(file, group, feed, decimal_comma=comma)
         batch = BarParser(feed, Spellings(feed)).parse(raw, self._day)
         batch = rename_symbols(batch, self._names)
         validated = validate_batch(batch, self.contract, self._rules)
@@ -182,7 +184,9 @@ def _cells_of(row: CorrectedRow, feed: Feed) -> _Cells:
     return _Cells(texts, meant)
 
 
-def _raw_table(file: str, group: Sequence[CorrectedRow], feed: Feed) -> RawTable:
+def _raw_table(
+    file: str, group: Sequence[CorrectedRow], feed: Feed, *, decimal_comma: bool
+) -> RawTable:
     """Corrected rows as if they were a file; the number of a row is its place in the group."""
     cells = [_cells_of(row, feed) for row in group]
     targets = dict.fromkeys(name for row in cells for name in row.by_column)
@@ -196,6 +200,7 @@ def _raw_table(file: str, group: Sequence[CorrectedRow], feed: Feed) -> RawTable
         read_rows=len(group),
         column_count=len(targets),
         originals=lambda indices: [cells[index].by_name for index in indices],
+        decimal_comma=decimal_comma,
     )
 
 

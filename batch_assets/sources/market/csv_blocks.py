@@ -217,6 +217,7 @@ def _parse_block(
             for index, count in malformed
         ),
         layout=layout_of(layout.names, layout.places),
+        decimal_comma=feed.decimal == ",",
     )
 
 
@@ -287,6 +288,7 @@ def _convert_options(layout: CsvLayout, feed: FileFeed) -> pa_csv.ConvertOptions
         column_types=types,
         include_columns=list(types),
         null_values=list(feed.nulls),
+        decimal_point=feed.decimal,
         strings_can_be_null=True,
     )
 

@@ -204,6 +204,7 @@ class FileFeed(Feed):
     format: FileFormat | None = Field(default=None, description="else told by the file's name")
     encoding: str = "utf-8"
     delimiter: str = Field(default=",", min_length=1, max_length=1)
+    decimal: Literal[".", ","] = Field(default=".", description="mark before the decimals")
     header: bool = True
     skip_lines: int = Field(default=0, ge=0, description="lines before the header")
     sheet: str | None = Field(default=None, description="of a workbook; else the first")
@@ -223,9 +224,17 @@ class FileFeed(Feed):
     def _columns_fit(self) -> Self:
         if not self.header:
             self._positions_only()
+        if self.decimal == ",":
+            self._decimal_is_of_text()
         if self.suspended_values and not self.columns.status:
             raise ValueError("suspended_values needs columns.status")
         return self
+
+    def _decimal_is_of_text(self) -> None:
+        if self.delimiter == ",":
+            raise ValueError('decimal = "," needs another delimiter, such as ";"')
+        if (self.format or self.files.lower().rpartition(".")[2]) in ("xlsx", "parquet"):
+            raise ValueError('decimal = "," is for text; workbooks and Parquet hold numbers')
 
     def _positions_only(self) -> None:
         for target, candidates in self.columns.stated():
@@ -373,7 +382,6 @@ def _validate(name: str, body: Mapping[str, Any]) -> Feed:
     try:
         defaults = kind_of(str(vendor)).defaults
     except ValueError as error:
-        # Before the rest, which the vendor's defaults would have filled.
         raise ConfigurationError(f"[market.feeds.{name}] vendor: {error}") from None
     return VendorFeed(**{**defaults, **body, "name": name})
 

@@ -19,6 +19,9 @@ ROUNDING_RULE = "rounded_half_even"
 
 _PLAIN = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?$"
 _GROUPED = r"^[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?$"
+# In the places of the two above, where the comma is before the decimals and the point groups.
+_COMMA_PLAIN = r"^[+-]?(?:\d+,?\d*|,\d+)(?:[eE][+-]?\d{1,3})?$"
+_COMMA_GROUPED = r"^[+-]?\d{1,3}(?:\.\d{3})+(?:,\d*)?$"
 _WIDE = pa.decimal256(76, 38)
 _DIGITS_OF_64_BITS = 20
 _MAX_READ_SCALE = 20
@@ -82,16 +85,17 @@ def adopt_decimals(values: pa.Array, column: NumberColumn) -> Numbers | None:
     return Numbers(_reinterpret(seen, column.type))
 
 
-def parse_numbers(texts: pa.Array, column: NumberColumn) -> Numbers:
+def parse_numbers(texts: pa.Array, column: NumberColumn, *, decimal_comma: bool = False) -> Numbers:
     """Parse text of a column, nulls already taken out.
 
     Args:
         texts: Text; blanks around it, a leading apostrophe and thousands separators are allowed.
         column: Target type and unit.
+        decimal_comma: `1.234,5` rather than `1,234.5`; a point that does not group is refused.
     """
     texts = pc.utf8_trim_whitespace(texts)
-    adopted = adopt_texts(texts, column)
-    return _parse_slowly(texts, column) if adopted is None else adopted
+    adopted = None if decimal_comma else adopt_texts(texts, column)
+    return _parse_slowly(texts, column, decimal_comma) if adopted is None else adopted
 
 
 def adopt_texts(texts: pa.Array, column: NumberColumn) -> Numbers | None:
@@ -104,12 +108,17 @@ def adopt_texts(texts: pa.Array, column: NumberColumn) -> Numbers | None:
         return None
 
 
-def _parse_slowly(texts: pa.Array, column: NumberColumn) -> Numbers:
+def _parse_slowly(texts: pa.Array, column: NumberColumn, decimal_comma: bool) -> Numbers:
+    in_groups, plain, separator = _GROUPED, _PLAIN, ","
+    if decimal_comma:
+        in_groups, plain, separator = _COMMA_GROUPED, _COMMA_PLAIN, "."
     clean = pc.utf8_ltrim(texts, "'")
-    grouped = pc.fill_null(pc.match_substring_regex(clean, _GROUPED), False)
-    clean = pc.if_else(grouped, pc.replace_substring(clean, ",", ""), clean)
-    is_number = pc.fill_null(pc.match_substring_regex(clean, _PLAIN), False)
+    grouped = pc.fill_null(pc.match_substring_regex(clean, in_groups), False)
+    clean = pc.if_else(grouped, pc.replace_substring(clean, separator, ""), clean)
+    is_number = pc.fill_null(pc.match_substring_regex(clean, plain), False)
     numbers = pc.if_else(is_number, clean, None)
+    if decimal_comma:
+        numbers = pc.replace_substring(numbers, ",", ".")
     try:
         parsed = _round(numbers, column)
     except pa.ArrowInvalid:

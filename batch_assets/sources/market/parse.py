@@ -88,7 +88,7 @@ class BarParser:
             "symbol": self._symbol_column(raw, count, faults),
         }
         for name, column in self.numbers.items():
-            columns[name] = self._numbers(raw.columns.get(name), column, count, faults)
+            columns[name] = self._numbers(raw, column, count, faults)
         apply_status(columns, self._optional_text(raw.columns.get("status")), self.feed, count)
         columns["source"] = pa.repeat(pa.scalar(self.feed.source_name), count)
         columns["adjustment"] = pa.repeat(pa.scalar(str(self.feed.prices)), count)
@@ -184,24 +184,28 @@ class BarParser:
         return symbols
 
     def _numbers(
-        self, values: pa.Array | None, column: NumberColumn, count: int, faults: "_Faults"
+        self, raw: RawTable, column: NumberColumn, count: int, faults: "_Faults"
     ) -> pa.Array:
+        values = raw.columns.get(column.target)
+        comma = raw.decimal_comma
         if values is None:
             return pa.nulls(count, column.type)
         parsed = None
         if pa.types.is_decimal(values.type):
             parsed = adopt_decimals(values, column)
             values = values if parsed else values.cast(pa.string())
-        elif not self._nulls_have_numbers:
+            comma = False
+        elif not comma and not self._nulls_have_numbers:
             parsed = adopt_texts(values, column)
         texts = None
         if parsed is None:
             texts = self._text(values)
-            parsed = parse_numbers(texts, column)
+            parsed = parse_numbers(texts, column, decimal_comma=comma)
         if parsed.bad is not None:
             faults.add(
                 "unparsable_number", column.target, parsed.bad, observed=texts,
-                expected=f"a finite number that fits {column.type}",
+                expected=f"a finite number that fits {column.type}"
+                + (", with a decimal comma" if comma else ""),
                 hint="correct the cell, or add its spelling to nulls of the feed if it means none",
             )  # fmt: skip
         if parsed.rounded_count:

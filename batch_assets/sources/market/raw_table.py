@@ -33,6 +33,7 @@ class RawTable:
         malformed: Records with another number of fields.
         originals: Original cells of rows by index.
         layout: What each column of the file is meant for, in its order.
+        decimal_comma: Whether numbers that are text are written `1.234,5`.
     """
 
     file: str
@@ -43,6 +44,7 @@ class RawTable:
     originals: Callable[[Sequence[int]], list[Original]]
     malformed: tuple[Malformed, ...] = ()
     layout: tuple[SourceCell, ...] = ()
+    decimal_comma: bool = False
 
 
 def layout_of(names: Sequence[str], places: Mapping[str, int]) -> tuple[SourceCell, ...]:

@@ -105,3 +105,18 @@ def test_parsing_equals_decimal_arithmetic(numbers: list[Decimal], column: Numbe
     assert parsed.values.to_pylist() == [
         value if abs(value) < limit else None for value in expected
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("10,8", "10.8"), ("1.863.000", "1863000"), ("1.234,5", "1234.5"), ("12", "12"),
+     ("-0,25", "-0.25"), (",5", "0.5"), ("12.345", "12345"), ("1,5e3", "1500"),
+     ("10.8", None), ("1,234.5", None), ("1,234,567", None), ("1.23,4", None)],
+)  # fmt: skip
+def test_a_decimal_comma_is_read_and_a_point_that_does_not_group_is_refused(
+    text: str, value: str | None
+) -> None:
+    parsed = parse_numbers(pa.array([text]), CLOSE, decimal_comma=True)
+
+    assert parsed.values[0].as_py() == (None if value is None else Decimal(value))
+    assert (parsed.bad is not None) == (value is None)

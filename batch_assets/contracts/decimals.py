@@ -5,6 +5,8 @@ and almost every price and volume fits in 64 bits. Where one does not, or is NUL
 None and the caller asks Arrow.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import pyarrow as pa
 
@@ -26,10 +28,14 @@ def as_integers(values: pa.Array) -> np.ndarray | None:
     if values.null_count or not pa.types.is_decimal128(values.type):
         return None
     lower, upper = words(values)
+    if not upper.any():
+        # None is negative, as almost always: a lower word below zero is then one of 64 bits.
+        return lower if lower.min(initial=0) >= 0 else None
     # The upper word only repeats the sign of the lower one.
     return lower if np.array_equal(upper, lower >> 63) else None
 
 
+@lru_cache(maxsize=4)
 def none_broken(count: int) -> pa.BooleanArray:
     """The answer of a rule that no row breaks."""
     return pa.repeat(pa.scalar(False), count)

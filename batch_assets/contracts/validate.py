@@ -16,6 +16,8 @@ from batch_assets.contracts.table import TableContract
 # What Python's dates hold. PostgreSQL's reach further, but neither a report nor a driver could
 # say such a date.
 _FIRST_DAY, _LAST_DAY = date.min, date.max
+_EPOCH = date(1970, 1, 1)
+_FIRST_NUMBER, _LAST_NUMBER = (_FIRST_DAY - _EPOCH).days, (_LAST_DAY - _EPOCH).days
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +117,11 @@ def _is_out_of_range(values: pa.Array) -> pa.BooleanArray:
     days = values.cast(pa.date32(), safe=False) if pa.types.is_timestamp(values.type) else values
     days = days.cast(pa.date32()) if pa.types.is_date64(days.type) else days
     numbers = days.cast(pa.int32())
-    first, last = (pa.scalar(day, pa.date32()).cast(pa.int32()) for day in (_FIRST_DAY, _LAST_DAY))
     extremes = pc.min_max(numbers)
     lowest, highest = extremes["min"].as_py(), extremes["max"].as_py()
-    if lowest is None or (lowest >= first.as_py() and highest <= last.as_py()):
+    if lowest is None or (lowest >= _FIRST_NUMBER and highest <= _LAST_NUMBER):
         return none_broken(len(values))
+    first, last = pa.scalar(_FIRST_NUMBER, pa.int32()), pa.scalar(_LAST_NUMBER, pa.int32())
     return pc.or_(pc.less(numbers, first), pc.greater(numbers, last))
 
 

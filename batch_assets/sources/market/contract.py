@@ -147,10 +147,25 @@ def _vwap_outside_range() -> RowRule:
 
 
 def _vwap_broken(batch: pa.RecordBatch) -> pa.BooleanArray:
-    # A tolerance of 1 % needs no exact arithmetic.
-    amount, volume, high, low = (
-        pc.cast(batch.column(name), pa.float64()) for name in ("amount", "volume", "high", "low")
-    )
+    names = ("amount", "volume", "high", "low")
+    known = [_as_floats(batch.column(name)) for name in names]
+    amount, volume, high, low = known
+    if amount is None or volume is None or high is None or low is None:
+        return _vwap_broken_with_nulls(*(batch.column(name) for name in names))
+    above = amount > high * volume * (1 + VWAP_TOLERANCE_RATIO)
+    below = amount < low * volume * (1 - VWAP_TOLERANCE_RATIO)
+    broken = (above | below) & (volume > 0) & (amount > 0)
+    return pa.array(broken) if broken.any() else none_broken(batch.num_rows)
+
+
+def _as_floats(values: pa.Array) -> np.ndarray | None:
+    """A tolerance of 1 % needs no exact arithmetic; None as in as_integers."""
+    integers = as_integers(values)
+    return None if integers is None else integers / 10.0**values.type.scale
+
+
+def _vwap_broken_with_nulls(*columns: pa.Array) -> pa.BooleanArray:
+    amount, volume, high, low = (pc.cast(column, pa.float64()) for column in columns)
     above = pc.greater(amount, pc.multiply(pc.multiply(high, volume), 1 + VWAP_TOLERANCE_RATIO))
     below = pc.less(amount, pc.multiply(pc.multiply(low, volume), 1 - VWAP_TOLERANCE_RATIO))
     has_traded = pc.and_(pc.greater(volume, 0), pc.greater(amount, 0))

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -17,7 +18,7 @@ from batch_assets.ingest.documents.vectors import ensure_embedding_table
 from batch_assets.postgres import migrate
 from batch_assets_tests.postgres.conftest import wait_until
 
-_INSTALLED = sorted(
+INSTALLED = sorted(
     folder
     for folder in Path("/usr/lib/postgresql").glob("*/bin")
     if re.fullmatch(r"\d+", folder.parent.name)
@@ -29,12 +30,18 @@ _SERVER_OPTIONS = ("-c", "listen_addresses=", "-c", "fsync=off")
 
 
 @pytest.fixture(
-    params=_INSTALLED or [None],
+    params=INSTALLED or [None],
     ids=lambda folder: folder.parent.name if folder else "none",
 )
 def installed_server(request: pytest.FixtureRequest) -> Iterator[str]:
     """URL of a throw-away server made with the system's own PostgreSQL programs."""
-    programs: Path | None = request.param
+    with running_server(request.param) as url:
+        yield url
+
+
+@contextmanager
+def running_server(programs: Path | None) -> Iterator[str]:
+    """A throw-away server of the programs in a folder; skips the test where there are none."""
     if programs is None:
         pytest.skip("no PostgreSQL 14 or newer below /usr/lib/postgresql")
     folder = Path(tempfile.mkdtemp(prefix="batch_assets-test-"))

@@ -5,6 +5,7 @@ to repair. What it says is printed by cli/doctor.py.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -113,6 +114,9 @@ def _server(patient: _Patient) -> str:
     where = str(arguments.get("host", "the default socket"))
     answer = Ping(PGconn.ping(address.encode()))
     if answer is not Ping.OK:
+        # A server whose certificate is refused looks like none to a ping.
+        with suppress(DatabaseUnavailable):
+            patient.connection()
         raise DatabaseUnavailable(
             f"the server at {where} answers {answer.name}, expected OK; start it, or correct "
             "BATCH_ASSETS_DATABASE_URL"

@@ -30,6 +30,33 @@ _TCP_USER_TIMEOUT_MILLISECONDS = 60_000
 # longer than any pause between two batches of a slow source, shorter than a person's patience.
 _IDLE_IN_TRANSACTION_MILLISECONDS = 600_000
 
+# Words of libpq, what they mean, and the next step. libpq does not translate them without NLS,
+# which the wheels of psycopg leave out; in another language the error is passed on as it came.
+_CERTIFICATE_PROBLEMS = (
+    (
+        "certificate verify failed",
+        "the server's certificate is not signed by the authority in sslrootcert",
+        "let sslrootcert in BATCH_ASSETS_DATABASE_URL name the file of the authority that signed "
+        "it, and see that the certificate has not run out",
+    ),
+    (
+        "does not match host name",
+        "the server's certificate is for another host name",
+        "write the host into BATCH_ASSETS_DATABASE_URL as the certificate names it",
+    ),
+    (
+        "root certificate file",
+        "the file of sslrootcert cannot be read",
+        "let sslrootcert in BATCH_ASSETS_DATABASE_URL name the file of the authority that signed "
+        "the server's certificate",
+    ),
+    (
+        "server does not support SSL",
+        "the server does not speak TLS",
+        "set ssl = on there, or lower sslmode in BATCH_ASSETS_DATABASE_URL",
+    ),
+)
+
 
 def database_url(settings: Settings) -> str:
     """The database to use: the configured one, else the embedded server's.
@@ -77,9 +104,10 @@ def connect(
 
     Raises:
         DatabaseUnavailable: The server does not answer or does not let us in.
-        ConfigurationError: The server is older than PostgreSQL 14, or the URL is not a URL.
+        ConfigurationError: The server is older than PostgreSQL 14, the URL is not a URL, or the
+            server does not prove who it is (`sslmode`).
     """
-    with translating_errors():
+    with translating_errors(), _explaining_certificates():
         conn = psycopg.connect(
             **connection_arguments(url, application_name, options),  # type: ignore[arg-type]
             # reason: psycopg types its keyword arguments one by one; libpq takes strings for all
@@ -134,6 +162,21 @@ def translating_errors() -> Iterator[None]:
         pg_errors.ReadOnlySqlTransaction,
     ) as error:
         raise unavailable(error) from error
+
+
+@contextmanager
+def _explaining_certificates() -> Iterator[None]:
+    """Turn what libpq says of certificates into the next step; trying again helps with none."""
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        for words, observed, step in _CERTIFICATE_PROBLEMS:
+            if words in str(error):
+                raise ConfigurationError(
+                    f"PostgreSQL over TLS: {observed}, expected a server that proves its name to "
+                    f"this sslmode; {step} (docs/security.md, TLS)"
+                ) from error
+        raise
 
 
 def unavailable(error: psycopg.Error) -> DatabaseUnavailable:

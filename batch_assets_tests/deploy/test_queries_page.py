@@ -54,7 +54,7 @@ def test_the_page_is_true_of_a_loaded_database(
         try:
             _try_more_than_reading(loaded, queries)
         finally:
-            conn.execute("DROP OWNED BY batch_assets_reader; DROP ROLE batch_assets_reader")
+            conn.execute("DROP OWNED BY dashboard; DROP ROLE dashboard")
 
     monkeypatch.chdir(tmp_path)
     exec(compile(blocks("python")[0], str(PAGE), "exec"), {"url": loaded})  # its own example
@@ -62,7 +62,7 @@ def test_the_page_is_true_of_a_loaded_database(
 
 
 def _try_more_than_reading(url: str, queries: list[str]) -> None:
-    reader = make_conninfo(url, user="batch_assets_reader", password="change me")
+    reader = make_conninfo(url, user="dashboard", password="change me")
     with closing(psycopg.connect(reader, autocommit=True)) as conn:
         for query in queries:
             conn.execute(query)
@@ -72,6 +72,7 @@ def _try_more_than_reading(url: str, queries: list[str]) -> None:
             "DELETE FROM market.daily_bars",
             "INSERT INTO ops.leases (resource) VALUES ('x')",
             "SELECT * FROM ops.api_tokens",
+            "SELECT * FROM ops.browser_sessions",
             "CREATE TABLE market.mine (id int)",
             "DROP TABLE market.daily_bars",
             "COPY (SELECT 1) TO PROGRAM 'cat'",

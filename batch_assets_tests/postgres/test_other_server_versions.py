@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,16 +40,26 @@ def installed_server(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @contextmanager
-def running_server(programs: Path | None) -> Iterator[str]:
-    """A throw-away server of the programs in a folder; skips the test where there are none."""
+def running_server(
+    programs: Path | None, prepare: Callable[[Path], Sequence[str]] = lambda _: (), port: int = 5432
+) -> Iterator[str]:
+    """A throw-away server of the programs in a folder; skips the test where there are none.
+
+    Args:
+        programs: The folder with initdb and postgres.
+        prepare: Puts files of the server into its folder; returns further options.
+        port: Names the socket too, so that it matters to a server without a network.
+    """
     if programs is None:
         pytest.skip("no PostgreSQL 14 or newer below /usr/lib/postgresql")
     folder = Path(tempfile.mkdtemp(prefix="batch_assets-test-"))
     run_as: dict[str, int] = {}
+    options = (*_SERVER_OPTIONS, *prepare(folder))
     if os.geteuid() == 0:
         user = pwd.getpwnam("nobody")
         run_as = {"user": user.pw_uid, "group": user.pw_gid}
-        os.chown(folder, user.pw_uid, user.pw_gid)
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, user.pw_uid, user.pw_gid)
     subprocess.run(
         [programs / "initdb", *_INITDB_OPTIONS, folder / "data"],
         check=True,
@@ -58,17 +68,19 @@ def running_server(programs: Path | None) -> Iterator[str]:
         **run_as,
     )
     server = subprocess.Popen(
-        [programs / "postgres", "-D", folder / "data", "-k", folder, *_SERVER_OPTIONS],
+        [programs / "postgres", "-D", folder / "data", "-k", folder, "-p", str(port), *options],
         cwd=folder,
         stderr=subprocess.DEVNULL,
         **run_as,
     )
-    url = f"postgresql://postgres@/postgres?host={folder}"
-    wait_until(lambda: _answers(url), "the server answers")
-    yield url
-    server.terminate()
-    server.wait()
-    shutil.rmtree(folder)
+    url = f"postgresql://postgres@/postgres?host={folder}&port={port}"
+    try:
+        wait_until(lambda: _answers(url), "the server answers")
+        yield url
+    finally:
+        server.terminate()
+        server.wait()
+        shutil.rmtree(folder)
 
 
 def _answers(url: str) -> bool:

@@ -21,7 +21,12 @@ from batch_assets.loading.dead_letters import write_dead_letters
 from batch_assets.loading.failures import Failure, close_failed
 from batch_assets.loading.leases import drop_leases, release_leases
 from batch_assets.loading.ledger import Ledger
-from batch_assets.loading.loads import Closing, close_published, close_running_load
+from batch_assets.loading.loads import (
+    Closing,
+    PublishedWindow,
+    close_published,
+    close_running_load,
+)
 from batch_assets.loading.prepare import WindowSource, check_window_limits, count_reasons
 from batch_assets.loading.publish import check_target
 from batch_assets.loading.publishing import Publishing
@@ -168,7 +173,8 @@ class BulkLoad:
         context, window = self.publishing.context, self.source.window
         if self.rejected:
             write_dead_letters(self.conn, context, window, self.load_id, self.rejected)
-        close_published(self.conn, context, window, self.source.source_hash, closing)
+        published = PublishedWindow(window, self.source.source_hash, closing)
+        close_published(self.conn, context, [published])
         release_leases(self.conn, dict(self.tokens))
         reach("publish.before_commit")
         self.conn.commit()

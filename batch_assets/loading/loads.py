@@ -117,38 +117,55 @@ class Closing:
     metrics: Mapping[str, object] = field(default_factory=dict)
 
 
-def close_published(
-    conn: psycopg.Connection,
-    context: LoadContext,
-    window: Window,
-    source_hash: str | None,
-    closing: Closing,
-) -> None:
-    """Write the outcome of a publish: into its load, and into what is known of the window.
+@dataclass(frozen=True, slots=True)
+class PublishedWindow:
+    """A window whose load is about to be closed as published."""
 
-    Dead letters of earlier loads that this one no longer met are superseded, unless it read only
+    window: Window
+    source_hash: str | None
+    closing: Closing
+
+
+def close_published(
+    conn: psycopg.Connection, context: LoadContext, published: Sequence[PublishedWindow]
+) -> None:
+    """Write the outcomes of a publish: into the loads, and into what is known of the windows.
+
+    Dead letters of earlier loads that these no longer met are superseded, unless they read only
     a part of the window.
 
     Raises:
-        LeaseLost: The load is no longer `running`: a later writer has taken the window over.
+        LeaseLost: A load is no longer `running`: a later writer has taken its window over.
     """
-    cursor = conn.execute(
+    load_ids = [item.closing.load_id for item in published]
+    rows = conn.execute(
         read_query("close_published"),
         {
             **context.common(),
-            **_outcome(closing),
-            "window_key": window.key,
-            "starts_at": window.starts_at,
-            "ends_at": window.ends_at,
-            "source_hash": source_hash,
+            "closings": Jsonb([_closing_row(item) for item in published]),
+            "load_ids": load_ids,
+            "window_keys": [item.window.key for item in published],
             "is_part": context.is_part,
         },
-    )
-    if cursor.rowcount != 1:
+    ).fetchall()
+    lost = sorted(set(load_ids) - {load_id for (load_id,) in rows})
+    if lost:
         raise LeaseLost(
-            f"load {closing.load_id} is no longer running: another process took its window over; "
-            "nothing was published; the new holder's load is the one that counts"
+            f"load {', '.join(map(str, lost))} is no longer running: another process took its "
+            "window over; nothing was published; the new holder's load is the one that counts"
         )
+
+
+def _closing_row(item: PublishedWindow) -> dict[str, object]:
+    starts_at, ends_at = item.window.starts_at, item.window.ends_at
+    return {
+        **_outcome(item.closing),
+        "window_key": item.window.key,
+        "starts_at": starts_at.isoformat() if starts_at else None,
+        "ends_at": ends_at.isoformat() if ends_at else None,
+        "source_hash": item.source_hash,
+        "metrics": dict(item.closing.metrics),
+    }
 
 
 def close_running_load(conn: psycopg.Connection, closing: Closing) -> bool:
@@ -162,6 +179,7 @@ def close_running_load(conn: psycopg.Connection, closing: Closing) -> bool:
         read_query("close_load"),
         {
             **_outcome(closing),
+            "metrics": Jsonb(dict(closing.metrics)),
             "error_class": type(error).__name__ if error else None,
             "error_message": str(error) if error else None,
             "is_retryable": error.retryable if error else None,
@@ -181,7 +199,6 @@ def _outcome(closing: Closing) -> dict[str, object]:
         "rows_before": closing.rows_before,
         "rows_after": closing.rows_after,
         "content_hash": closing.content_hash,
-        "metrics": Jsonb(dict(closing.metrics)),
     }
 
 

@@ -25,7 +25,7 @@ from batch_assets.loading.dead_letters import write_dead_letters
 from batch_assets.loading.failures import Failure, close_failed
 from batch_assets.loading.leases import release_leases, require_leases
 from batch_assets.loading.ledger import Ledger
-from batch_assets.loading.loads import Closing, close_published
+from batch_assets.loading.loads import Closing, PublishedWindow, close_published
 from batch_assets.loading.prepare import WindowSource, belonging_rules, check_window_limits
 from batch_assets.loading.publish import check_target, merge_staged
 from batch_assets.loading.publishing import Publishing
@@ -317,7 +317,8 @@ class OversizedLoad:
     def _commit_publish(self, closing: Closing) -> None:
         context = self.publishing.context
         source_hash = self.source.source_hash
-        close_published(self.conn, context, self.source.window, source_hash, closing)
+        published = PublishedWindow(self.source.window, source_hash, closing)
+        close_published(self.conn, context, [published])
         clear_checkpoints(self.conn, context, self.source)
         self.table.drop(self.conn)
         release_leases(self.conn, dict(self.tokens))

@@ -24,6 +24,7 @@ from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.loads import (
     Closing,
     Outcome,
+    PublishedWindow,
     close_published,
     read_last_chunk_rows,
     record_outcomes,
@@ -268,8 +269,11 @@ class Publisher(Publishing):
             )
         reach("publish.after_copy")
         seconds = (time.perf_counter() - started) / len(windows)
-        for item in windows:
-            self._close(item, published[item.window.key], load_ids[item.window.key], seconds)
+        ends = [
+            self._end(item, published[item.window.key], load_ids[item.window.key], seconds)
+            for item in windows
+        ]
+        close_published(self.conn, self.context, ends)
         release_leases(self.conn, dict(tokens))
         reach("publish.before_commit")
         self.conn.commit()
@@ -279,9 +283,10 @@ class Publisher(Publishing):
             for item in windows
         ]
 
-    def _close(
+    def _end(
         self, item: PreparedWindow, published: Published, load_id: int, seconds: float
-    ) -> None:
+    ) -> PublishedWindow:
+        """Write dead letters; how the load of the window ends is written with those of others."""
         window = item.window
         if item.rejected:
             write_dead_letters(self.conn, self.context, window, load_id, item.rejected)
@@ -302,7 +307,7 @@ class Publisher(Publishing):
                 **({"finding": published.message} if published.finding else {}),
             },
         )
-        close_published(self.conn, self.context, window, item.source.source_hash, closing)
+        return PublishedWindow(window, item.source.source_hash, closing)
 
     def _report(
         self, item: PreparedWindow, published: Published, load_id: int, seconds: float

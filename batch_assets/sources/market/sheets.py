@@ -22,6 +22,7 @@ from batch_assets.sources.market.feed import FileFeed
 from batch_assets.sources.market.raw_table import RawTable, layout_of
 
 _BATCH_ROWS = 32_768
+_UTC_NAMES = frozenset({"UTC", "Etc/UTC", "Z", "+00:00", "GMT"})
 _Cell = str | int | float | bool | date | time | datetime | timedelta | None
 
 
@@ -114,7 +115,7 @@ def read_parquet_tables(path: Path, identity: FileIdentity, feed: FileFeed) -> I
             check_places(feed, missing, names, identity.name)
             first_row = 1
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
-                yield _parquet_table(batch, places, identity.name, first_row)
+                yield _parquet_table(batch, places, identity.name, first_row, feed.zone_name)
                 first_row += batch.num_rows
     except pa.ArrowException as error:
         raise UnreadableSource(
@@ -123,16 +124,18 @@ def read_parquet_tables(path: Path, identity: FileIdentity, feed: FileFeed) -> I
 
 
 def _parquet_table(
-    batch: pa.RecordBatch, places: Mapping[str, int], file: str, first_row: int
+    batch: pa.RecordBatch, places: Mapping[str, int], file: str, first_row: int, zone_name: str
 ) -> RawTable:
     def originals(indices: Sequence[int]) -> list[Original]:
         chosen = batch.take(pa.array(indices, pa.int64()))
-        texts = [_column_text(column).to_pylist() for column in chosen.columns]
+        texts = [_column_text(column, zone_name).to_pylist() for column in chosen.columns]
         return [dict(zip(batch.schema.names, row, strict=True)) for row in zip(*texts, strict=True)]
 
     return RawTable(
         file=file,
-        columns={target: _column_text(batch.column(place)) for target, place in places.items()},
+        columns={
+            target: _column_text(batch.column(place), zone_name) for target, place in places.items()
+        },
         rows=np.arange(batch.num_rows, dtype=np.int64) + first_row,
         read_rows=batch.num_rows,
         column_count=batch.num_columns,
@@ -141,14 +144,27 @@ def _parquet_table(
     )
 
 
-def _column_text(values: pa.Array) -> pa.Array:
+def _column_text(values: pa.Array, zone_name: str) -> pa.Array:
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if pa.types.is_timestamp(values.type):
-        # The exchange's date is the wall clock in the file's own zone.
-        values = pc.strftime(values, format="%Y-%m-%d")
+        values = pc.strftime(_wall_clock(values, zone_name), format="%Y-%m-%d")
     if pa.types.is_floating(values.type):
         values = values.cast(pa.float64()) if values.type != pa.float64() else values
     if pa.types.is_nested(values.type) or pa.types.is_binary(values.type):
         return pa.array([None if value is None else str(value) for value in values.to_pylist()])
     return values.cast(pa.string())
+
+
+def _wall_clock(values: pa.Array, zone_name: str) -> pa.Array:
+    """Timestamps whose date is the exchange's.
+
+    In the file's own zone, if it names one. UTC is what many programs write for want of a zone:
+    midnight there is a date without a time, and anything else an instant, so that 16:00 is the next
+    day in Shanghai.
+    """
+    if values.type.tz not in _UTC_NAMES:
+        return values
+    plain = values.cast(pa.timestamp(values.type.unit))
+    local = pc.local_timestamp(values.cast(pa.timestamp(values.type.unit, zone_name)))
+    return pc.if_else(pc.equal(plain, pc.floor_temporal(plain, unit="day")), plain, local)

@@ -3,10 +3,11 @@
 import gzip
 import io
 import zipfile
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import openpyxl
 import pyarrow as pa
@@ -137,6 +138,38 @@ def test_parquet_is_read_exactly_and_not_a_number_is_rejected(
     assert opened.notes == {"rounded_half_even:close": 1}
     assert rules_by_row([batch]) == {2: [("unparsable_number", "close")]}
     assert batch.rejected[0].original["volume"] == "6"
+
+
+@pytest.mark.parametrize(
+    ("moment", "zone"),
+    [
+        ("00:00", None),
+        ("00:00", "UTC"),
+        ("07:00", "UTC"),  # the close in Shanghai
+        ("00:00", "Asia/Shanghai"),
+        ("20:00", "America/New_York"),
+        pytest.param("-08:00", "UTC", id="midnight in Shanghai, the day before in UTC"),
+    ],
+)
+def test_timestamps_of_parquet_are_dates_of_the_exchange(
+    folder: Path, make_source: SourceMaker, moment: str, zone: str | None
+) -> None:
+    hours = int(moment.split(":", maxsplit=1)[0])
+    wall_clock = datetime(DAY.year, DAY.month, DAY.day, tzinfo=ZoneInfo(zone) if zone else None)
+    table = pa.table(
+        {
+            "date": pa.array([wall_clock + timedelta(hours=hours)], pa.timestamp("us", zone)),
+            "symbol": ["600000.SH"],
+            "open": [10.1], "high": [11.0], "low": [9.0], "close": [10.0],
+            "volume": pa.array([5], pa.int64()), "amount": [50.0],
+        }
+    )  # fmt: skip
+    pq.write_table(table, folder / f"{ISO}.parquet")
+
+    (batch,) = read_all(open_day(make_source(files="{date}.parquet")))
+
+    assert [rejected.violations for rejected in batch.rejected] == []
+    assert batch.rows["trade_date"].to_pylist() == [DAY]
 
 
 def test_a_parquet_file_cut_in_half_is_refused(folder: Path, make_source: SourceMaker) -> None:

@@ -9,7 +9,8 @@ import psutil
 
 from batch_assets_tests.polling import wait_until
 from batch_assets_tests.scenarios.matrix.faults_of_the_database import wake
-from batch_assets_tests.scenarios.matrix.site import COMMAND_SECONDS, LEASE_SECONDS
+from batch_assets_tests.scenarios.matrix.site import LEASE_SECONDS
+from batch_assets_tests.scenarios.matrix.warm import COMMAND_SECONDS
 from batch_assets_tests.scenarios.matrix.ways import BACKFILL_SECONDS, DaemonBackfill
 from batch_assets_tests.scenarios.matrix.world import World
 

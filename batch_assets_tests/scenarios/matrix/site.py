@@ -19,11 +19,10 @@ from batch_assets.settings import Settings, load_settings
 from batch_assets_tests.polling import wait_until
 from batch_assets_tests.scenarios.matrix.planted import FIRST_DAY, LAST_DAY
 from batch_assets_tests.scenarios.matrix.server import MatrixServer
-from batch_assets_tests.scenarios.matrix.warm import WarmDagster
+from batch_assets_tests.scenarios.matrix.warm import COMMAND_SECONDS, WarmDagster
 
 PROJECT = Path(__file__).resolve().parents[3]
 FAMILY = "BATCH_ASSETS_TEST_FAMILY"
-COMMAND_SECONDS = 300.0
 
 # Waiting for a dead writer's lease is what a crash costs; a real one is ten times as long.
 LEASE_SECONDS = 3.0

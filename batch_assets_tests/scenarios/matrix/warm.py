@@ -9,18 +9,23 @@ import importlib
 import importlib.metadata
 import json
 import os
+import select
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
+
+import psutil
 
 _PRELOADED = (
     *("batch_assets.definitions", "batch_assets.ingest.market.run"),
     *("pyarrow.compute", "pgpq", "psycopg", "psycopg2", "dagster_postgres"),
 )
+
+COMMAND_SECONDS = 300.0
 
 
 class WarmDagster:
@@ -31,9 +36,18 @@ class WarmDagster:
         self._lock = threading.Lock()
 
     def run(
-        self, arguments: list[str], folder: Path, environment: dict[str, str], log: Path
+        self,
+        arguments: list[str],
+        folder: Path,
+        environment: dict[str, str],
+        log: Path,
+        seconds: float = COMMAND_SECONDS,
     ) -> tuple[int, int]:
-        """Run `dagster ARGUMENTS` to its end; returns exit status and peak bytes."""
+        """Run `dagster ARGUMENTS` to its end; returns exit status and peak bytes.
+
+        A command that has not ended after so many seconds is killed, with its steps; its status is
+        then that of a killed process.
+        """
         order = {
             "arguments": arguments,
             "folder": str(folder),
@@ -45,10 +59,17 @@ class WarmDagster:
         with self._lock:
             self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()
+            if not select.select([self._process.stdout], [], [], seconds)[0]:
+                self._kill_the_command()
             answer = self._process.stdout.readline()
         assert answer, "the warm process has ended"
         status, peak_bytes = json.loads(answer)
         return int(status), int(peak_bytes)
+
+    def _kill_the_command(self) -> None:
+        for child in psutil.Process(self._process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
 
 
 @contextmanager

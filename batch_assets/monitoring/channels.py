@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from batch_assets.errors import BatchAssetsError, ConfigurationError, DestinationUnavailable
 from batch_assets.monitoring.settings import Channel, EmailChannel, LogChannel, WebhookChannel
+from batch_assets.sources.secret_addresses import hide_paths
 
 logger = logging.getLogger(__name__)
 Payload = Mapping[str, object]
@@ -63,6 +64,7 @@ def _post(channel: WebhookChannel, payload: Payload, message_id: int, secret: Se
     url = httpx.URL(_needed(channel.url_env, secret))
     if channel.secret_env:
         url = url.copy_merge_params(_signature(_needed(channel.secret_env, secret)))
+    hide_paths()
     key = {"Idempotency-Key": f"batch-assets-alert-{message_id}"}
     try:
         answer = httpx.post(

@@ -205,7 +205,7 @@ def test_mail_says_it_in_any_language_and_is_tried_again(system: System) -> None
 
 
 def test_no_secret_is_logged_or_stored(system: System, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING)
+    caplog.set_level(logging.DEBUG)
     with webhook() as receiver, mail_server() as server:
         receiver.answers = [(403, "secret-answer")]
         server.refuses = 1

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from batch_assets.errors import ConfigurationError, DestinationUnavailable
 from batch_assets.loading.device_outbox import Message
+from batch_assets.sources.secret_addresses import hide_paths
 
 _TIMEOUT_SECONDS = 10.0
 # It may say these of any message: the receiver is busy, or something between us and it.
@@ -30,6 +31,7 @@ class WebhookSink:
         import httpx
 
         self._url = url
+        hide_paths()
         self._client = httpx.Client(timeout=_TIMEOUT_SECONDS)
 
     def send(self, messages: Sequence[Message]) -> Mapping[int, str]:

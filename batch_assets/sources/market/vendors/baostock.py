@@ -173,6 +173,7 @@ class BaostockVendor:
 
     def _raise_refusal(self, reply: WireReply, label: str) -> None:
         code, message = _code(reply), reply.fields[1] if len(reply.fields) > 1 else ""
+        message = self._access.without_token(self._feed, message.encode()).decode()
         failure = _refusal(code, f"{label}: baostock answers {code}, {message!r}", self._feed)
         if not isinstance(failure, UnknownSymbol):
             self._connection.close()

@@ -30,7 +30,7 @@ class EastmoneyVendor:
     def __init__(self, feed: VendorFeed, access: VendorAccess) -> None:
         self._feed = feed
         self._access = access
-        self._http = HttpCaller(feed)
+        self._http = HttpCaller(feed, access)
 
     def fetch_symbol(self, symbol: str, start: date, end: date) -> Fetched:
         """See AnswersSymbols."""

@@ -26,7 +26,7 @@ class EodhdVendor:
     def __init__(self, feed: VendorFeed, access: VendorAccess) -> None:
         self._feed = feed
         self._access = access
-        self._http = HttpCaller(feed)
+        self._http = HttpCaller(feed, access)
 
     def fetch_day(self, day: date) -> Fetched:
         """See AnswersDays."""

@@ -22,6 +22,7 @@ from batch_assets.errors import (
     SourceUnavailable,
 )
 from batch_assets.sources.market.feed import VendorFeed
+from batch_assets.sources.market.vendors.vendor import VendorAccess
 from batch_assets.sources.retry_after import retry_after_seconds
 
 # What a 429 without Retry-After means: the windows vendors publish are minutes.
@@ -44,8 +45,9 @@ class HttpCaller:
     since the time-outs of a socket start anew with each of them.
     """
 
-    def __init__(self, feed: VendorFeed) -> None:
+    def __init__(self, feed: VendorFeed, access: VendorAccess) -> None:
         self._feed = feed
+        self._access = access
         self._runner: asyncio.Runner | None = None
         self._client: httpx.AsyncClient | None = None
         # httpx logs whole addresses, and some vendors want the token in the query.
@@ -121,7 +123,8 @@ class HttpCaller:
                     raise self._unavailable(
                         path, f"more than {feed.max_reply_bytes} bytes (max_reply_bytes)"
                     )
-        return response, bytes(body)
+        # What a vendor repeats of a question ends in messages, and those in logs and tables.
+        return response, self._access.without_token(feed, bytes(body))
 
     def _unavailable(self, path: str, seen: str) -> SourceUnavailable:
         feed = self._feed

@@ -44,7 +44,7 @@ class TushareVendor:
     def __init__(self, feed: VendorFeed, access: VendorAccess) -> None:
         self._feed = feed
         self._access = access
-        self._http = HttpCaller(feed)
+        self._http = HttpCaller(feed, access)
 
     def fetch_day(self, day: date) -> Fetched:
         """See AnswersDays; asks for each exchange alone where one answer does not hold all."""

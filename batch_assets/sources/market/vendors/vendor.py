@@ -199,6 +199,8 @@ CAPABILITIES: Mapping[str, type] = {
     "suspensions": ListsSuspensions,
 }
 
+_SHORTEST_SECRET = 8
+
 
 @dataclass(frozen=True, slots=True)
 class VendorAccess:
@@ -234,6 +236,15 @@ class VendorAccess:
                 f"{feed.vendor} for feed {feed.name}; set it where Dagster and its runs start"
             )
         return value.get_secret_value()
+
+    def without_token(self, feed: VendorFeed, answer: bytes) -> bytes:
+        """An answer of the vendor with `***` where it repeats the feed's token."""
+        value = self.secret(feed.token_env) if feed.token_env else None
+        token = value.get_secret_value().encode() if value else b""
+        # A shorter one is no secret, and may stand in any row by accident.
+        if len(token) < _SHORTEST_SECRET or token not in answer:
+            return answer
+        return answer.replace(token, b"***")
 
 
 @dataclass(frozen=True, slots=True)

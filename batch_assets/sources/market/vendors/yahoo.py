@@ -33,7 +33,7 @@ class YahooVendor:
     def __init__(self, feed: VendorFeed, access: VendorAccess) -> None:
         self._feed = feed
         self._access = access
-        self._http = HttpCaller(feed)
+        self._http = HttpCaller(feed, access)
 
     def fetch_symbol(self, symbol: str, start: date, end: date) -> Fetched:
         """See AnswersSymbols."""

@@ -2,8 +2,11 @@
 
 import logging
 import time
+import traceback
+from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from batch_assets.errors import (
     BatchAssetsError,
@@ -11,8 +14,10 @@ from batch_assets.errors import (
     SourceRefused,
     SourceUnavailable,
 )
+from batch_assets.sources.market.vendors.http import HttpCaller
+from batch_assets.sources.market.vendors.vendor import VendorAccess
 from batch_assets_tests.fakes.bars import us_market
-from batch_assets_tests.fakes.http_vendor import HttpVendorServer
+from batch_assets_tests.fakes.http_vendor import Answer, HttpVendorServer
 from batch_assets_tests.fakes.vendor_answers import eodhd_answers
 from batch_assets_tests.sources.market.vendors.conftest import (
     BOUND_SECONDS,
@@ -21,6 +26,7 @@ from batch_assets_tests.sources.market.vendors.conftest import (
     NOW,
     TIMES_OF_FAULT,
     VendorSourceMaker,
+    build_vendor_feed,
     rows_of,
 )
 
@@ -122,3 +128,19 @@ def test_the_token_never_reaches_the_log(
 
     assert "HTTP Request" in caplog.text
     assert "api_token" not in caplog.text
+
+
+@pytest.mark.parametrize("status", [401, 500])
+def test_a_token_that_the_vendor_repeats_is_hidden(tmp_path: Path, status: int) -> None:
+    token = "not-to-be-repeated"
+    answer = Answer(f"the key {token} is unknown".encode(), status)
+    with HttpVendorServer(lambda _: answer) as server:
+        feed = build_vendor_feed("eodhd", base_url=server.base_url)
+        access = VendorAccess(lambda _: SecretStr(token), tmp_path)
+        caller = HttpCaller(feed, access)
+        with pytest.raises(BatchAssetsError, match=r"the key \*\*\* is unknown") as caught:
+            caller.get("/bulk", params={"api_token": token})
+        caller.close()
+
+    assert server.requests[0].query == {"api_token": token}
+    assert token not in "".join(traceback.format_exception(caught.value))

@@ -109,7 +109,7 @@ class RunLog:
         """One line.
 
         Args:
-            event: run_started, partition, run_ended or message.
+            event: run_started, partition, loads, run_ended or message.
             message: For a person.
             level: As in logging.
             partition: It is about this one.

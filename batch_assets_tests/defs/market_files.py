@@ -23,6 +23,12 @@ HOLIDAY = "2024-10-01"
 LONG_AFTER = "2025-03-03T12:00:00+00:00"
 
 
+def lines_of(state_dir: Path, run_id: str) -> list[dict[str, Any]]:
+    """The lines of a run's log."""
+    text = run_log_path(state_dir, run_id).read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
 def day_text(day: str, symbols: int, *, close: float = 10.5, bad: int = 0) -> str:
     """A day's file: `symbols` good rows, then `bad` rows whose close is no number."""
     rows = [f"{day},{600000 + n}.SH,10,11,9,{close},{1000 + n},{10500 + n}" for n in range(symbols)]
@@ -119,8 +125,7 @@ class Market:
 
     def log_of(self, run_id: str) -> list[dict[str, Any]]:
         """The lines of a run's log."""
-        text = run_log_path(self.state_dir, run_id).read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.splitlines()]
+        return lines_of(self.state_dir, run_id)
 
     def rows(self, query: str, *parameters: object) -> list[tuple[object, ...]]:
         """What the database answers."""

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from datetime import date
 
 import dagster as dg
 
 from batch_assets.defs.common.check_results import as_check_result
 from batch_assets.defs.common.resources import PostgresCopyResource
+from batch_assets.defs.common.run_log import log_partition, open_step_log
 from batch_assets.defs.devices import checks
 from batch_assets.defs.devices.asset_keys import DAILY, KEYS, LATEST, RECORDS, WEEKLY
 from batch_assets.defs.devices.metadata import (
@@ -18,7 +20,9 @@ from batch_assets.defs.devices.metadata import (
 )
 from batch_assets.errors import BatchAssetsError
 from batch_assets.ingest.devices.days import ArrivalDay, DayLoad, load_day
+from batch_assets.ingest.devices.report import ShardError
 from batch_assets.ingest.devices.shards import read_shard_map
+from batch_assets.loading.report import LoadState
 from batch_assets.quality.devices import (
     judge_device_order,
     judge_device_rollups,
@@ -27,6 +31,7 @@ from batch_assets.quality.devices import (
     judge_reject_ratio,
 )
 from batch_assets.quality.tables import judge_dead_letters, judge_loads
+from batch_assets.runs.run_log import RunLog
 from batch_assets.settings import Settings
 from batch_assets.sources.devices.settings import read_device_settings
 
@@ -48,17 +53,48 @@ def run_load(
         Failure: A shard failed; what the others wrote is committed and materialised.
     """
     until = max(days)
-    load = load_day(
-        postgres.connect,
-        settings,
-        until,
-        run_id=context.run.run_id,
-        empties_inbox=until >= today,
+    with open_step_log(settings, postgres.connect, context) as log:
+        log.write("run_started", f"files that arrived up to {until}")
+        load = load_day(
+            postgres.connect,
+            settings,
+            until,
+            run_id=context.run.run_id,
+            empties_inbox=until >= today,
+        )
+        _write_lines(log, settings, load)
+        _log_days(context, load, days, settings.dagster.first_day)
+        results = _evaluate(postgres, settings, load, seed=context.run.run_id)
+        yield from checks.report_results(context, results)
+        _fail_if_any(load)
+
+
+def _write_lines(log: RunLog, settings: Settings, load: DayLoad) -> None:
+    """Write one line for each day that had files into the run's log, and one for all rows."""
+    for day in load.days:
+        state = LoadState.PARTIAL if day.waiting or day.failed else LoadState.SUCCESS
+        log_partition(
+            log,
+            settings,
+            max(day.day, settings.dagster.first_day).isoformat(),
+            state,
+            "; ".join((_files_of(day), *day.reasons)),
+            files={"done": day.done, "failed": day.failed, "waiting": day.waiting},
+        )
+    is_whole = not _failed_shards(load)
+    log.write(
+        "loads",
+        summary_of(load),
+        level="INFO" if is_whole else "ERROR",
+        loads=list(load.load_ids),
+        rows=asdict(ledger_of(load)),
+        seconds=round(load.seconds, 3),
+        failed_shards=None if is_whole else sorted(_failed_shards(load)),
     )
-    _log_days(context, load, days, settings.dagster.first_day)
-    results = _evaluate(postgres, settings, load, seed=context.run.run_id)
-    yield from checks.report_results(context, results)
-    _fail_if_any(load)
+
+
+def _files_of(day: ArrivalDay) -> str:
+    return f"{day.done} files done, {day.failed} failed, {day.waiting} left"
 
 
 def _log_days(
@@ -72,7 +108,7 @@ def _log_days(
     for day in sorted(found.values(), key=lambda one: one.day):
         partition = max(day.day, first_day).isoformat()
         kind = dg.AssetObservation if day.waiting else dg.AssetMaterialization
-        text = f"{day.done} files done, {day.failed} failed, {day.waiting} left; {summary_of(load)}"
+        text = f"{_files_of(day)}; {summary_of(load)}"
         for key in KEYS:
             own = {**facts, **day_metadata(day)} if key == RECORDS else day_metadata(day)
             context.log_event(
@@ -113,11 +149,15 @@ def _evaluate(
         yield as_check_result(name, key, verdict)
 
 
+def _failed_shards(load: DayLoad) -> dict[int, ShardError]:
+    """Why shards stopped, in files and inbox."""
+    inbox = load.inbox.failed_shards if load.inbox is not None else {}
+    return {**load.report.failed_shards, **inbox}
+
+
 def _fail_if_any(load: DayLoad) -> None:
     """Fail the step if a shard did; its rows wait, and those of the others are stored."""
-    failed = dict(load.report.failed_shards)
-    if load.inbox is not None:
-        failed.update(load.inbox.failed_shards)
+    failed = _failed_shards(load)
     if not failed:
         return
     errors = [error for error in failed.values() if isinstance(error, BatchAssetsError)]

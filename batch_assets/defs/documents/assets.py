@@ -10,6 +10,7 @@ import dagster as dg
 from batch_assets.defs.common.pools import POSTGRES_WRITE
 from batch_assets.defs.common.resources import ClockResource, PostgresCopyResource
 from batch_assets.defs.common.retries import translating_failures
+from batch_assets.defs.common.run_log import log_load, log_partition, open_step_log
 from batch_assets.defs.documents.asset_keys import (
     SOURCE_TAG,
     chunks_key_of,
@@ -33,7 +34,9 @@ from batch_assets.ingest.documents.error_report import write_page
 from batch_assets.ingest.documents.errors import read_failed_documents
 from batch_assets.ingest.documents.ingest import PRELOAD, IngestOptions
 from batch_assets.ingest.documents.run import DayIngest, ingest_days, scan_whole
+from batch_assets.loading.report import LoadState
 from batch_assets.loading.streams import StreamOptions
+from batch_assets.runs.run_log import RunLog
 from batch_assets.settings import Settings
 from batch_assets.sources.documents.sources import DocumentSource
 
@@ -84,13 +87,17 @@ def build_documents(
         postgres: PostgresCopyResource,
         clock: ClockResource,
     ) -> Iterator[dg.AssetCheckResult]:
-        with translating_failures(context.op_execution_context.retry_number):
+        with (
+            translating_failures(context.op_execution_context.retry_number),
+            open_step_log(settings, postgres.connect, context, source=source.name) as log,
+        ):
+            log.write("run_started", f"{len(context.partition_keys)} days of {source.url}")
             if config.scan:
                 scanned = scan_whole(postgres.connect, source, now=clock.now)
                 context.log.info("landing folder: %s", scanned.report)
             with open_workers(settings, preload=PRELOAD) as workers:
                 days = [
-                    _log_day(context, postgres, source, settings, day)
+                    _log_day(context, postgres, source, settings, _write_line(log, settings, day))
                     for day in ingest_days(
                         postgres.connect,
                         source,
@@ -174,6 +181,26 @@ def _options(config: IngestConfig, settings: Settings, run_id: str) -> IngestOpt
         force=config.force,
         stream=StreamOptions(lease_seconds=settings.loading.lease_seconds, run_id=run_id),
     )
+
+
+def _write_line(log: RunLog, settings: Settings, day: DayIngest) -> DayIngest:
+    """Write the line of one day into the run's log, as soon as it is committed."""
+    text = summary_of(day)
+    if day.load is None or day.error is not None:
+        error = type(day.error).__name__
+        log_partition(log, settings, day.key, LoadState.FAILED, text, error=error)
+        return day
+    log_load(
+        log,
+        settings,
+        day.key,
+        day.load,
+        text,
+        files=dict(day.files),
+        pages=day.segments,
+        chunks=day.chunks,
+    )
+    return day
 
 
 def _log_day(

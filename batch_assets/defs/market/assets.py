@@ -11,10 +11,10 @@ from pydantic import Field
 from batch_assets.defs.common.pools import pool_of
 from batch_assets.defs.common.resources import ClockResource, PostgresCopyResource
 from batch_assets.defs.common.retries import translating_failures
+from batch_assets.defs.common.run_log import log_load, open_step_log
 from batch_assets.defs.market.checks import build_check_specs, evaluate_run, failed_day_evaluation
 from batch_assets.defs.market.metadata import metadata_of, plan_text, summary_of
 from batch_assets.defs.market.reference_keys import deps_of_bars
-from batch_assets.defs.market.run_log import log_report, open_market_log
 from batch_assets.execution.failpoints import reach
 from batch_assets.ingest.market.daily_bars import DayReport, options_of
 from batch_assets.ingest.market.plan import PlanRequest, plan_sync
@@ -91,7 +91,13 @@ def build_daily_bars(
         run_id = context.run.run_id
         with (
             translating_failures(context.op_execution_context.retry_number),
-            open_market_log(settings, feed, postgres.connect, context) as log,
+            open_step_log(
+                settings,
+                postgres.connect,
+                context,
+                zone_name=feed.zone_name,
+                feed=feed.name,
+            ) as log,
         ):
             days = [date.fromisoformat(key) for key in context.partition_keys]
             now, cache_dir = clock.now(), cache_dir_of(settings)
@@ -120,7 +126,7 @@ def build_daily_bars(
                 may_begin=gate.may_begin,
             )
             seen = [
-                _log_day(context, asset_key, log_report(log, settings, report))
+                _log_day(context, asset_key, _write_line(log, settings, report))
                 for report in reports
             ]
             yield from evaluate_run(
@@ -150,6 +156,14 @@ def _show_plan(context: dg.AssetExecutionContext, log: RunLog, plan: Plan) -> No
     context.log.info("plan: %s", text)
     log.write("run_started", text)
     context.instance.add_run_tags(context.run.run_id, {PLAN_TAG: text})
+
+
+def _write_line(log: RunLog, settings: Settings, report: DayReport) -> DayReport:
+    """Write the line of one day into the run's log, as soon as it is committed."""
+    is_loaded = report.load.state in (LoadState.SUCCESS, LoadState.PARTIAL)
+    text = summary_of(report) if is_loaded else report.message or summary_of(report)
+    log_load(log, settings, report.key, report.load, text, is_warning=report.is_warning)
+    return report
 
 
 def _log_day(

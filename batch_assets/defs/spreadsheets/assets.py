@@ -9,6 +9,7 @@ import dagster as dg
 from batch_assets.defs.common.pools import POSTGRES_WRITE
 from batch_assets.defs.common.resources import PostgresCopyResource
 from batch_assets.defs.common.retries import translating_failures
+from batch_assets.defs.common.run_log import log_load, log_partition, open_step_log
 from batch_assets.defs.spreadsheets.asset_keys import TEMPLATE_TAG, asset_key_of, step_name_of
 from batch_assets.defs.spreadsheets.checks import (
     build_check_specs,
@@ -23,6 +24,8 @@ from batch_assets.ingest.spreadsheets.load import (
     load_workbook_files,
     options_of,
 )
+from batch_assets.loading.report import LoadState
+from batch_assets.runs.run_log import RunLog
 from batch_assets.settings import Settings
 from batch_assets.sources.spreadsheets.landing import find_arrived
 from batch_assets.sources.spreadsheets.settings import error_folder
@@ -62,7 +65,11 @@ def build_table(
         options = options_of(template, settings.loading, run_id=run_id, force=config.force)
         days = [date.fromisoformat(key) for key in context.partition_keys]
         reports: list[FileReport] = []
-        with translating_failures(context.op_execution_context.retry_number):
+        with (
+            translating_failures(context.op_execution_context.retry_number),
+            open_step_log(settings, postgres.connect, context, template=template.name) as log,
+        ):
+            log.write("run_started", f"{len(days)} days of {template.files} in {landing}")
             arrived = find_arrived(landing, template)
             with open_workers(settings, preload=PRELOAD) as workers:
                 for day in days:
@@ -80,6 +87,7 @@ def build_table(
                         if files
                         else ()
                     )
+                    _write_lines(log, settings, day.isoformat(), of_day)
                     _log_day(context, template, day, of_day)
                     reports += of_day
             yield from evaluate_run(postgres, template, reports, days, options)
@@ -109,6 +117,22 @@ def _build_spec(template: SpreadsheetTemplate, landing: Path) -> dg.AssetSpec:
         "in `ops.dead_letters` and in the error workbook that is linked at the materialisation: "
         "corrected, it goes into the inbox or to `batch-assets dead-letters replay`.",
     )
+
+
+def _write_lines(log: RunLog, settings: Settings, key: str, reports: Sequence[FileReport]) -> None:
+    """Write one line for each load of a day into the run's log; one for a day without files."""
+    if not reports:
+        log_partition(log, settings, key, LoadState.SKIPPED, summary_of(reports))
+    for report in reports:
+        log_load(
+            log,
+            settings,
+            key,
+            report.load,
+            report.message or summary_of([report]),
+            is_warning=bool(report.warnings) and report.load.error is None,
+            files=list(report.files),
+        )
 
 
 def _log_day(

@@ -9,6 +9,7 @@ import dagster as dg
 from batch_assets.defs.common.pools import POSTGRES_WRITE
 from batch_assets.defs.common.resources import PostgresCopyResource
 from batch_assets.defs.common.retries import translating_failures
+from batch_assets.defs.common.run_log import log_load, open_step_log
 from batch_assets.defs.tables.checks import build_check_specs, evaluate_run
 from batch_assets.defs.tables.metadata import metadata_of, read_metrics, summary_of
 from batch_assets.ingest.tables.run import run_transfer
@@ -74,7 +75,11 @@ def build_transfer_asset(
     def transferred(
         context: dg.AssetExecutionContext, config: TransferConfig, postgres: PostgresCopyResource
     ) -> Iterator[dg.AssetCheckResult]:
-        with translating_failures(context.op_execution_context.retry_number):
+        with (
+            translating_failures(context.op_execution_context.retry_number),
+            open_step_log(settings, postgres.connect, context, transfer=transfer.name) as log,
+        ):
+            log.write("run_started", f"{transfer.target}: rows of {transfer.origin}")
             source = source_connector(
                 transfer, postgres.connect, secret=settings.secret, options=settings.database
             )
@@ -83,7 +88,10 @@ def build_transfer_asset(
             )
             days = [date.fromisoformat(key) for key in context.partition_keys] if is_daily else None
             runs = run_transfer(postgres.connect, transfer, source, options, days=days)
-            seen = [_log(context, postgres, asset_key, report, is_daily) for report in runs]
+            seen = []
+            for report in runs:
+                log_load(log, settings, report.window.key, report, summary_of(report))
+                seen.append(_log(context, postgres, asset_key, report, is_daily))
             yield from evaluate_run(postgres, transfer, source, asset_key, seen)
         _fail_if_any(seen)
 

@@ -12,7 +12,12 @@ from batch_assets.definitions import build_definitions
 from batch_assets.defs.common.resources import ClockResource, PostgresCopyResource
 from batch_assets.settings import load_settings
 from batch_assets.sources.devices.shards import bucket_of
-from batch_assets_tests.defs.market_files import evaluations, failure_text, verdict_of
+from batch_assets_tests.defs.market_files import (
+    evaluations,
+    failure_text,
+    lines_of,
+    verdict_of,
+)
 from batch_assets_tests.ingest.devices.landing import Plan, ask, drop, last_of, make_rows, stored
 from batch_assets_tests.ingest.devices.landing import run as load_beside
 
@@ -104,6 +109,24 @@ def test_job_without_a_partition_loads_what_has_arrived_once(project: Project) -
     assert verdict_of(first, "rollups_equal_recomputation").metadata["days_sampled"].value == 40
     again = days_of(second)["devices/records", TODAY.isoformat()].metadata
     assert (again["rows_read"].value, again["state"].value) == (0, "skipped (no_files)")
+
+
+def test_run_writes_json_lines_with_its_loads_and_the_days_files(project: Project) -> None:
+    drop(project.root, "a.ndjson", make_rows(300))
+
+    result = project.execute(TODAY)
+
+    lines = lines_of(project.folder / "state", result.run_id)
+    assert {line["run"] for line in lines} == {result.run_id}
+    assert (lines[0]["event"], lines[-1]["event"]) == ("run_started", "run_ended")
+    [day] = [line for line in lines if line["event"] == "partition"]
+    assert (day["partition"], day["i"], day["n"]) == (TODAY.isoformat(), 1, 1)
+    assert day["message"] == f"[1/1] {TODAY} success: 1 files done, 0 failed, 0 left"
+    [rows] = [line for line in lines if line["event"] == "loads"]
+    assert rows["rows"]["read"] == 300
+    with psycopg.connect(project.url) as conn:
+        ids = conn.execute("SELECT load_id FROM ops.loads").fetchall()
+    assert {load for (load,) in ids} == set(rows["loads"])
 
 
 def test_a_day_loads_what_is_left_of_earlier_days_and_nothing_later(project: Project) -> None:

@@ -10,7 +10,12 @@ from batch_assets_tests.defs.documents.landing import (
     Landing,
     materializations,
 )
-from batch_assets_tests.defs.market_files import evaluations, failure_text, verdict_of
+from batch_assets_tests.defs.market_files import (
+    evaluations,
+    failure_text,
+    lines_of,
+    verdict_of,
+)
 
 BROKEN_PDF = b"%PDF-1.7\nnothing that follows"
 
@@ -66,6 +71,27 @@ def test_range_materialises_each_day_once_and_days_without_files_as_skipped(
     assert {day for _, day in found} == {DAY_TOO, DAY_WITHOUT}
     assert found["documents", DAY_WITHOUT].metadata["state"].value == "skipped"
     assert landing.files()[f"{DAY}/a.txt"] == "waiting:"
+
+
+def test_run_writes_json_lines_with_load_and_place(landing: Landing) -> None:
+    landing.drop("a.txt", "first day")
+    landing.drop("bad.pdf", BROKEN_PDF, day=DAY_TOO)
+
+    result = landing.run(DAY, DAY_TOO)
+
+    lines = lines_of(landing.settings.state_dir, result.run_id)
+    assert {(line["run"], line["source"]) for line in lines} == {(result.run_id, "inbox")}
+    assert (lines[0]["event"], lines[-1]["event"]) == ("run_started", "run_ended")
+    days = {line["partition"]: line for line in lines if line["event"] == "partition"}
+    good, bad = days[DAY], days[DAY_TOO]
+    assert (good["state"], good["files"], good["rows"]["inserted"]) == ("success", {"ok": 1}, 1)
+    assert good["message"].startswith(f"[{good['i']}/{good['n']}] {DAY} success: 1 files: 1 ok")
+    assert (bad["level"], bad["state"], bad["rows"]["rejected"]) == ("WARNING", "partial", 1)
+    assert (good["i"], bad["i"], bad["n"]) == (1, 4, 4)
+    ids = dict(landing.rows("SELECT window_key, load_id FROM ops.loads"))
+    assert {day: days[day]["load"] for day in (DAY, DAY_TOO)} == {
+        day: ids[day] for day in (DAY, DAY_TOO)
+    }
 
 
 @pytest.mark.long

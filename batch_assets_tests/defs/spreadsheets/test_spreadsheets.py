@@ -14,6 +14,7 @@ import pytest
 from batch_assets.definitions import build_definitions
 from batch_assets.defs.common.resources import ClockResource, PostgresCopyResource
 from batch_assets.settings import Settings, load_settings
+from batch_assets_tests.defs.market_files import lines_of
 from batch_assets_tests.ingest.spreadsheets.loop import edit
 
 DAY, EMPTY_DAY = "2024-09-30", "2024-10-01"
@@ -122,6 +123,26 @@ def test_day_is_loaded_checked_and_links_its_error_workbook(project: Project) ->
     assert metadata["rows_rejected"].value == 1
     assert Path(str(metadata["error_workbook"].value)).is_file()
     assert project.query("SELECT order_no FROM sales.orders") == [(1,)]
+
+
+def test_run_writes_json_lines_with_load_and_place(project: Project) -> None:
+    project.drop("orders.xlsx", [1, 5], [2, "x"])
+    tags = {
+        "dagster/asset_partition_range_start": DAY,
+        "dagster/asset_partition_range_end": EMPTY_DAY,
+    }
+
+    result = project.run(tags=tags)
+
+    lines = lines_of(project.settings.state_dir, result.run_id)
+    assert {(line["run"], line["template"]) for line in lines} == {(result.run_id, "orders")}
+    assert (lines[0]["event"], lines[-1]["event"]) == ("run_started", "run_ended")
+    loaded, empty = (line for line in lines if line["event"] == "partition")
+    assert (loaded["partition"], loaded["i"], loaded["n"]) == (DAY, 1, 2)
+    assert (loaded["rows"]["inserted"], loaded["rows"]["rejected"]) == (1, 1)
+    assert loaded["files"] == ["orders.xlsx"]
+    assert [(loaded["load"],)] == project.query("SELECT load_id FROM ops.loads")
+    assert empty["message"] == f"[2/2] {EMPTY_DAY} skipped: no files of this day"
 
 
 def test_day_without_files_is_skipped_and_not_a_success(project: Project) -> None:

@@ -14,6 +14,7 @@ from batch_assets.settings import load_settings
 from batch_assets_tests.defs.market_files import (
     evaluations,
     failure_text,
+    lines_of,
     materializations,
     verdict_of,
 )
@@ -81,6 +82,16 @@ def test_a_range_of_days_backfills_in_one_run(project: Project, tmp_path: Path) 
     assert days["2024-10-01"].metadata["rows_inserted"].value == 300
     assert all(evaluation.passed for evaluation in evaluations(result))
     assert project.differences("copies.by_day") == 0
+    lines = lines_of(tmp_path / "state", result.run_id)
+    assert (lines[0]["event"], lines[-1]["event"]) == ("run_started", "run_ended")
+    written = [line for line in lines if line["event"] == "partition"]
+    assert [(line["partition"], line["i"], line["n"]) for line in written] == [
+        (day, place, 3) for place, day in enumerate(sorted(days), 1)
+    ]
+    assert written[1]["message"].startswith("[2/3] 2024-10-01 success: 300 rows read")
+    assert [line["load"] for line in written] == [
+        days[line["partition"]].metadata["load_id"].value for line in written
+    ]
 
 
 def test_incremental_run_shows_the_course_of_its_chunks(project: Project, tmp_path: Path) -> None:

@@ -100,6 +100,11 @@ def evaluate_life(process: ProcessIdentity) -> Life:
     return Life.ALIVE if start == process.process_start else Life.DEAD
 
 
+def is_running_here(pid: int) -> bool:
+    """Whether a process of this id runs on this host, in this pid namespace; a stopped one does."""
+    return psutil.pid_exists(pid) and _read_start(pid) != ""
+
+
 def _read_start(pid: int) -> str | None:
     """When a process started; None if it cannot be seen, empty if it has ended already."""
     try:

@@ -23,6 +23,7 @@ class Hold:
         pid: Process id of the holder, on that host.
         run_id: Dagster run of the holder; None outside of Dagster.
         is_silent: Expired, and not renewed for the grace period after that.
+        has_backend: The server process with which it was taken is there.
     """
 
     resource: str
@@ -31,6 +32,7 @@ class Hold:
     pid: int
     run_id: str | None
     is_silent: bool
+    has_backend: bool = True
 
 
 def read_holds(conn: psycopg.Connection, *, grace_seconds: float) -> list[Hold]:
@@ -79,7 +81,7 @@ def end_holds(
     return (row[0], row[1]) if row else (0, 0)
 
 
-def _as_hold(resource: str, token: int, holder: str, is_silent: bool) -> Hold:
+def _as_hold(resource: str, token: int, holder: str, is_silent: bool, has_backend: bool) -> Hold:
     process, _, run_id = holder.partition(" run ")
     host, _, pid = process.rpartition(":")
-    return Hold(resource, token, host, int(pid), run_id or None, is_silent)
+    return Hold(resource, token, host, int(pid), run_id or None, is_silent, has_backend)

@@ -25,6 +25,7 @@ from batch_assets.loading.letters import (
 )
 from batch_assets.ops.service import changing, ready_database_url
 from batch_assets.postgres.connect import connect, translating_errors
+from batch_assets.runs.lost_leases import end_lost_leases
 from batch_assets.settings import Settings
 from batch_assets.sources.spreadsheets.correctable import (
     CorrectableRow,
@@ -198,6 +199,9 @@ def _replayer(settings: Settings, template: str) -> Iterator[tuple[Replayer, str
             f"{', '.join([*templates, *feeds]) or '(none)'}; correct --template"
         )
     open_connection = partial(connect, ready_database_url(), application_name="batch-assets")
+    with translating_errors(), open_connection() as conn:
+        # A replay that was killed is not waited for.
+        end_lost_leases(conn)
     with open_workers(settings, preload=PRELOAD) as workers:
         yield (
             Replayer(

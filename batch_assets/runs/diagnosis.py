@@ -11,11 +11,8 @@ import dagster as dg
 
 from batch_assets.execution.process_identity import Life
 from batch_assets.loading.abandoned import Hold
+from batch_assets.runs.lost_leases import SILENT_SECONDS
 from batch_assets.runs.workers import Stage, Worker
-
-# A lease that was not renewed for its whole term and this long after is not going to be: the
-# heartbeat beats three times in a term, and a network that is back within the time is forgiven.
-SILENT_SECONDS = 30.0
 
 # A launched worker needs 3 s to import Dagster, 30 s on two loaded cores, to say it is there.
 HANDOVER_SECONDS = 30.0

@@ -9,7 +9,7 @@ taken, for ever where nobody looks. Here somebody looks, each time something sta
 
 What is looked at is the process that answers for a run (workers.py); what is decided is in
 diagnosis.py; leases and loads are given back by loading/abandoned.py. What cannot be seen from
-this host is judged by the age of its leases alone.
+this host is judged by the age of its leases alone. Processes outside of Dagster: lost_leases.py.
 """
 
 import logging
@@ -25,18 +25,24 @@ import psutil
 import psycopg
 
 from batch_assets.errors import MigrationError
-from batch_assets.execution.process_identity import Life, evaluate_life, this_process
+from batch_assets.execution.process_identity import Life, evaluate_life
 from batch_assets.loading.abandoned import Hold, end_holds, read_holds, read_running_run_ids
 from batch_assets.postgres.connect import connect, database_url, translating_errors
 from batch_assets.runs.diagnosis import (
     ACTIVE_STATUSES,
-    SILENT_SECONDS,
     Action,
     Diagnosis,
     SeenRun,
     evaluate_run,
 )
 from batch_assets.runs.instance import opened_instance
+from batch_assets.runs.lost_leases import (
+    DONE,
+    SILENT_SECONDS,
+    end_lost_lease,
+    find_lost_leases,
+    seen_of,
+)
 from batch_assets.runs.workers import Stage, Worker, read_workers
 from batch_assets.settings import Settings
 
@@ -100,7 +106,7 @@ def repair_runs(
     """
     with closing(connector()) as conn, translating_errors(), _expecting_tables():
         found = _find(instance, conn, now)
-        lost = _lost_holds(conn)
+        lost = find_lost_leases(conn)
         conn.commit()
         if not (found or lost):
             return []
@@ -112,7 +118,7 @@ def repair_runs(
         again = {item.run.run_id for item in found}
         found = _find(instance, conn, now, only=again)
         done = [_repair(instance, conn, item) for item in found[:_REPAIRS_PER_PASS]]
-        return done + [_end_lost(conn, hold) for hold in _lost_holds(conn)]
+        return done + [_end_lost(conn, hold) for hold in find_lost_leases(conn)]
 
 
 def repair_home(home: Path, settings: Settings, *, dry_run: bool = False) -> list[Repaired]:
@@ -240,22 +246,9 @@ def _may_live(hold: Hold, run: SeenRun) -> bool:
     return hold.pid != process.pid and psutil.pid_exists(hold.pid)
 
 
-def _lost_holds(conn: psycopg.Connection) -> list[Hold]:
-    """Leases outside of Dagster that ran out long ago, and whose process is not here either."""
-    host = this_process().host
-    return [
-        hold
-        for hold in read_holds(conn, grace_seconds=SILENT_SECONDS)
-        if hold.is_silent
-        and hold.run_id is None
-        and not (hold.host == host and psutil.pid_exists(hold.pid))
-    ]
-
-
 def _end_lost(conn: psycopg.Connection, hold: Hold) -> Repaired:
     planned = _planned_hold(hold)
-    leases, loads = end_holds(conn, [hold], run_id=None, is_dead=False, message=planned.message)
-    conn.commit()
+    leases, loads = end_lost_lease(conn, hold)
     return replace(planned, ended_leases=leases, closed_loads=loads)
 
 
@@ -265,12 +258,8 @@ def _planned(item: _Finding) -> Repaired:
 
 
 def _planned_hold(hold: Hold) -> Repaired:
-    seen = (
-        f"process {hold.pid} on host {hold.host} has not renewed its lease on {hold.resource} for "
-        f"{SILENT_SECONDS:.0f} s after it ran out"
-    )
-    done = "the lease is free and its load is closed as failed; load the window again"
-    return Repaired(None, "", Action.RELEASE, seen, f"{seen}; {done}")
+    seen = seen_of(hold)
+    return Repaired(None, "", Action.RELEASE, seen, f"{seen}; {DONE}")
 
 
 def _message(item: _Finding) -> str:

@@ -25,6 +25,7 @@ from batch_assets.runs.repair import Repaired, repair_runs
 from batch_assets.runs.workers import Stage, read_workers, record_worker
 from batch_assets.settings import load_settings
 from batch_assets_tests.conftest import PostgresServer, database_name
+from batch_assets_tests.polling import wait_until
 from batch_assets_tests.runs.repair_site import Site, idle, opened_storage
 
 
@@ -185,9 +186,9 @@ def test_lease_of_a_step_that_outlived_its_run_is_left_to_it(
 
 
 def test_lease_outside_of_dagster_is_ended_when_it_ran_out_long_ago(
-    site: Site, dead: ProcessIdentity
+    site: Site, dead: ProcessIdentity, elsewhere: ProcessIdentity
 ) -> None:
-    site.plant_lease("t/fresh", dead, None).close()
+    site.plant_lease("t/fresh", elsewhere, None).close()
     site.plant_lease("t/mine", this_process(), None, seconds=-3600).close()
     site.plant_lease("t/old", dead, None, seconds=-3600).close()
 
@@ -196,6 +197,24 @@ def test_lease_outside_of_dagster_is_ended_when_it_ran_out_long_ago(
     assert repaired.run_id is None
     assert site.leases() == ["t/fresh", "t/mine"]
     assert [row[1] for row in site.loads()] == ["running", "running", "failed"]
+
+
+def test_lease_outside_of_dagster_is_ended_at_once_when_its_process_was_here_and_is_gone(
+    site: Site, dead: ProcessIdentity, elsewhere: ProcessIdentity
+) -> None:
+    with closing(site.plant_lease("t/backend-lives", dead, None)):
+        site.plant_lease("t/elsewhere", elsewhere, None).close()
+        site.plant_lease("t/gone", dead, None).close()
+        site.plant_lease("t/mine", this_process(), None).close()
+        done: list[Repaired] = []
+        # The backend of a closed connection is gone a moment later.
+        wait_until(lambda: done.extend(site.repair()) or bool(done), "the lease is ended", 60)
+
+        (repaired,) = done
+        assert f"process {dead.pid} on host {dead.host}" in repaired.message
+        assert (repaired.ended_leases, repaired.closed_loads) == (1, 1)
+        assert site.leases() == ["t/backend-lives", "t/elsewhere", "t/mine"]
+        assert site.loads()[2] == ("t/gone", "failed", "holder_died", True)
 
 
 def test_dry_run_says_the_same_and_changes_nothing(site: Site, dead: ProcessIdentity) -> None:

@@ -1,6 +1,9 @@
 """Records that were rejected, exported, corrected and replayed into their shards."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ from batch_assets.ops.cli.main import run as command
 from batch_assets.settings import current_settings
 from batch_assets_tests.ingest.devices.landing import Plan, ask, body_of, run, stored
 from batch_assets_tests.ingest.spreadsheets.loop import edit
+from batch_assets_tests.ops.cli import dying_replay
 
 _LEDGERS = """
     SELECT sum(rows_read), sum(rows_inserted), sum(rows_skipped), sum(rows_rejected),
@@ -107,3 +111,26 @@ def test_record_that_a_newer_load_has_written_is_not_overwritten(
     assert "have moved on" in capsys.readouterr().err
     assert stored(postgres) == [(("B", 2), 61)]
     assert ask(postgres, "SELECT state FROM ops.dead_letters") == [("open",)]
+
+
+@pytest.mark.crash
+def test_killed_replay_is_not_waited_for(
+    project: Path, postgres: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load(project, postgres, "a.ndjson", json.dumps(body_of("B", 2, 9999)))
+    good = json.dumps({"measured_at": "2025-01-31T00:02:00Z", "heart_rate": 99})
+    book = edit(export(project), (1, "_action", "fix"), (1, "main_data", good))
+    command_line = [sys.executable, "-m", dying_replay.__name__, "stream.after_commit=kill@1"]
+    killed = subprocess.run([*command_line, str(book)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    [(resource,)] = ask(postgres, "SELECT resource FROM ops.leases")
+    # However long the term of its lease is.
+    ask(postgres, "UPDATE ops.leases SET expires_at = now() + interval '1 day' RETURNING 1")
+
+    again = replay(book, capsys)
+
+    assert (again["fixed"], again["answered_before"]) == (0, 1)
+    assert stored(postgres) == [(("B", 2), 99)]
+    assert ask(postgres, "SELECT * FROM ops.leases") == []
+    died = "SELECT resource FROM ops.loads WHERE reason = 'holder_died'"
+    assert ask(postgres, died) == [(resource,)]

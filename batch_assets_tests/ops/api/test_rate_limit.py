@@ -12,7 +12,8 @@ def test_what_comes_too_often_is_told_when_to_come_again(api: Api) -> None:
         probes = {client.get("/healthz").status_code for _ in range(5)}
 
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
-    assert int(answers[-1].headers["Retry-After"]) >= 100
+    # A busy machine takes its time for the requests before.
+    assert 50 <= int(answers[-1].headers["Retry-After"]) <= 200
     assert "requests_per_second" in answers[-1].json()["detail"]
     assert probes == {200}
 

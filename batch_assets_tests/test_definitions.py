@@ -1,6 +1,8 @@
 """What Dagster is shown: the list of assets, jobs and schedules, and what each must have."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -189,3 +191,17 @@ def test_building_definitions_touches_neither_database_nor_folder(tmp_path: Path
     build_definitions(settings).resolve_all_job_defs()
 
     assert os.listdir(tmp_path) == ["batch_assets.toml"]  # noqa: PTH208 - names are all we ask
+
+
+def test_importing_the_code_location_leaves_what_only_single_sources_need_for_later() -> None:
+    later = "pandas polars openpyxl fastapi uvicorn httpx exchange_calendars pypdfium2 h5py lxml"
+    code = (
+        f"import sys, batch_assets.definitions; later = set({later!r}.split()); "
+        "print(sorted(later & set(sys.modules)))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -3,16 +3,27 @@
 import argparse
 from typing import Any
 
-from benchmarks import api, dagster_growth, devices, documents, load, market, spreadsheets, tables
+from benchmarks import (
+    api,
+    dagster_growth,
+    devices,
+    documents,
+    load,
+    market,
+    spreadsheets,
+    startup,
+    tables,
+)
 from benchmarks.command import Command, add_arguments, write_figures
 from benchmarks.figures import print_figures
 
 COMMANDS: tuple[Command[Any], ...] = (
     load.COMMAND, load.RERUN, market.COMMAND, documents.COMMAND, spreadsheets.COMMAND,
     devices.COMMAND, tables.COMMAND, dagster_growth.COMMAND, api.COMMAND,
+    startup.COMMAND,
 )  # fmt: skip
 # Their figures have names that no other benchmark uses.
-_WITHOUT_PREFIX = (load.COMMAND.name, dagster_growth.COMMAND.name)
+_WITHOUT_PREFIX = (load.COMMAND.name, dagster_growth.COMMAND.name, startup.COMMAND.name)
 
 
 def run_all(arguments: argparse.Namespace) -> None:

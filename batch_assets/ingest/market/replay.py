@@ -37,10 +37,12 @@ from batch_assets.sources.market.parse import BarParser
 from batch_assets.sources.market.raw_table import DATE_COLUMN, RawTable, layout_of
 from batch_assets.sources.market.spellings import Spellings
 from batch_assets.sources.market.symbols import SymbolRule
+from batch_assets.sources.spreadsheets.cells import Kind
 from batch_assets.sources.spreadsheets.correctable import CorrectableRow, shown_given
 from batch_assets.sources.spreadsheets.corrections import CorrectedRow
 
 TARGET = "market.daily_bars"
+_NUMBER = Kind.NUMBER.name.lower()
 
 
 def replay_bars(
@@ -166,18 +168,20 @@ class _Cells:
     by_column: Original
 
 
-def _cells_of(row: CorrectedRow, feed: Feed) -> _Cells:
-    texts = {
-        cell.name: shown_given(text, kind)
-        for cell, (text, kind) in zip(row.row.layout, row.cells, strict=True)
-    }
+def _cells_of(row: CorrectedRow, feed: Feed, *, decimal_comma: bool) -> _Cells:
+    texts, read = {}, {}
+    for cell, (given, kind) in zip(row.row.layout, row.cells, strict=True):
+        text = texts[cell.name] = read[cell.name] = shown_given(given, kind)
+        if decimal_comma and kind == _NUMBER and text:
+            # The cell is a number, and its point none of the file's spelling.
+            read[cell.name] = text.replace(".", ",")
     layout = row.row.layout
     if not any(cell.column for cell in layout) and isinstance(feed, FileFeed):
         # Kept before dead letters said which column is which.
         names = [cell.name for cell in layout]
         layout = layout_of(names, locate(feed.columns, tuple(names))[0])
     meant = {
-        "date" if cell.column == DATE_COLUMN else cell.column: texts[cell.name]
+        "date" if cell.column == DATE_COLUMN else cell.column: read[cell.name]
         for cell in layout
         if cell.column
     }
@@ -188,7 +192,7 @@ def _raw_table(
     file: str, group: Sequence[CorrectedRow], feed: Feed, *, decimal_comma: bool
 ) -> RawTable:
     """Corrected rows as if they were a file; the number of a row is its place in the group."""
-    cells = [_cells_of(row, feed) for row in group]
+    cells = [_cells_of(row, feed, decimal_comma=decimal_comma) for row in group]
     targets = dict.fromkeys(name for row in cells for name in row.by_column)
     return RawTable(
         file=file,

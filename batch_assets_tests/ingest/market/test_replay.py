@@ -56,8 +56,8 @@ def bar(code: str, close: str = "10.5", lots: str = "1", day: str = str(DAY)) ->
     return f"{day},{code},10,11,9,{close},{lots},1050,as sent"
 
 
-def load(project: Path, url: str, *rows: str) -> DayReport:
-    (project / "files" / f"{DAY}.csv").write_text("\n".join([HEADER, *rows]) + "\n")
+def load(project: Path, url: str, *rows: str, header: str = HEADER) -> DayReport:
+    (project / "files" / f"{DAY}.csv").write_text("\n".join([header, *rows]) + "\n")
     settings = load_settings()
     feed = build_feeds(settings.section("market"), project)["own"]
     [report] = sync_days(
@@ -135,6 +135,27 @@ def test_corrected_bars_join_their_day_once(
     assert ledger(postgres) == (5, 3, 0, 1, 0, 0, 1, 3, "success")
     assert ask(postgres, window) == [(before[0] + 1, before[1] + 1, 4, None)]
     assert run(["dead-letters", "list"]) == 0
+
+
+def test_number_of_a_workbook_is_that_number_in_a_feed_with_decimal_commas(
+    project: Path, postgres: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "batch_assets.toml").write_text(
+        SECTION.replace("volume_unit", 'delimiter = ";"\ndecimal = ","\nvolume_unit')
+    )
+    closes = {"A": "x", "B": "x", "C": "10_5"}
+    rows = [bar(*row).replace(",", ";").replace("_", ",") for row in closes.items()]
+    load(project, postgres, *rows, header=HEADER.replace(",", ";"))
+
+    fixed = edit(export(project), (1, "close", 9.625), (2, "close", "9,625"))
+    report = replay(fixed, capsys)
+
+    assert (report["fixed"], report["still_wrong"]) == (2, 0)
+    assert bars(postgres) == [
+        ("A.XX", 9.625, 100, 1),
+        ("B.XX", 9.625, 100, 1),
+        ("C.XX", 10.5, 100, 1),
+    ]
 
 
 def test_file_is_recognised_and_compared_after_a_replay(

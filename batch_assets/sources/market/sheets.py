@@ -159,12 +159,13 @@ def _column_text(values: pa.Array, zone_name: str) -> pa.Array:
 def _wall_clock(values: pa.Array, zone_name: str) -> pa.Array:
     """Timestamps whose date is the exchange's.
 
-    In the file's own zone, if it names one. UTC is what many programs write for want of a zone:
-    midnight there is a date without a time, and anything else an instant, so that 16:00 is the next
-    day in Shanghai.
+    In the file's own zone, if it names one. UTC is what many programs write for want of a zone: a
+    column of midnights there has dates without a time, any other has instants, so that 16:00 is the
+    next day in Shanghai.
     """
     if values.type.tz not in _UTC_NAMES:
         return values
     plain = values.cast(pa.timestamp(values.type.unit))
-    local = pc.local_timestamp(values.cast(pa.timestamp(values.type.unit, zone_name)))
-    return pc.if_else(pc.equal(plain, pc.floor_temporal(plain, unit="day")), plain, local)
+    if pc.all(pc.equal(plain, pc.floor_temporal(plain, unit="day"))).as_py() is not False:
+        return plain
+    return pc.local_timestamp(values.cast(pa.timestamp(values.type.unit, zone_name)))

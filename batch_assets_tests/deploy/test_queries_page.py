@@ -39,6 +39,7 @@ def loaded(postgres: str, tmp_path: Path) -> str:
     return postgres
 
 
+@pytest.mark.long
 def test_the_page_is_true_of_a_loaded_database(
     loaded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,6 +128,7 @@ def test_instance_file_that_dagster_refuses_is_the_last_line(
     assert "no_such_option" in broken.text
 
 
+@pytest.mark.long
 def test_more_runs_than_connections_is_the_last_line(examined: Arrange, postgres: str) -> None:
     dagster_yaml = STORAGE + "concurrency:\n  runs:\n    max_concurrent_runs: 5000\n"
 
@@ -149,6 +150,7 @@ def test_pools_that_could_take_every_connection_are_a_warning(
     assert "4 processes with pools of 900 connections need 3600" in last(found).text
 
 
+@pytest.mark.long
 def test_pool_budget_and_worker_pools_are_told(examined: Arrange, postgres: str) -> None:
     alone = examined(postgres)
     spool_dir = load_settings().state_dir / SPOOL_NAME

@@ -46,6 +46,7 @@ def measure(count: int, seed: int) -> dict[str, tuple[float, float]]:
     return shares
 
 
+@pytest.mark.long
 def test_ends_are_as_often_later_as_the_estimates_say() -> None:
     shares = measure(count=12, seed=7)
 

@@ -129,6 +129,7 @@ def test_run_writes_json_lines_with_its_loads_and_the_days_files(project: Projec
     assert {load for (load,) in ids} == set(rows["loads"])
 
 
+@pytest.mark.long
 def test_a_day_loads_what_is_left_of_earlier_days_and_nothing_later(project: Project) -> None:
     rows = make_rows(300)
     drop(project.root, "a.ndjson", rows[:100])

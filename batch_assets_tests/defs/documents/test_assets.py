@@ -141,6 +141,7 @@ def test_report_goes_when_nothing_fails_any_more(landing: Landing) -> None:
     assert not report.exists()
 
 
+@pytest.mark.long
 def test_retry_failed_reads_failed_documents_again(landing: Landing) -> None:
     landing.drop("bad.pdf", BROKEN_PDF)
     landing.drop("good.txt", "text")

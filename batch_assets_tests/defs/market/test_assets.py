@@ -218,6 +218,7 @@ def test_day_the_calendar_does_not_know_is_empty_without_confirmation(market: Ma
     assert GOOD in str(verdict.description)
 
 
+@pytest.mark.long
 def test_feeds_of_two_time_zones_load_in_one_job(market: Market) -> None:
     market.add_feed("us", calendar="XNYS")
     market.write("cn", GOOD, day_text(GOOD, 5))

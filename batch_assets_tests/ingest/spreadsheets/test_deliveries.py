@@ -62,6 +62,7 @@ def test_file_that_ends_its_reader_fails_alone_among_those_read_with_it(tmp_path
     assert "b.csv: ended the process that read it" in second.error
 
 
+@pytest.mark.long
 def test_small_files_are_read_together_and_each_comes_to_its_own_window(tmp_path: Path) -> None:
     count = 3 * SMALL_FILES_TOGETHER
     paths = [write_csv(tmp_path / f"{n:03}.csv", n) for n in range(count)]

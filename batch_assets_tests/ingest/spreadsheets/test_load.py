@@ -261,6 +261,7 @@ def test_nothing_is_left_in_the_spool(load: Load, tmp_path: Path, workers: Isola
     assert list(workers.folder.glob("spreadsheets-*")) == []
 
 
+@pytest.mark.long
 def test_bomb_of_shared_strings_fails_alone(load: Load, tmp_path: Path) -> None:
     many = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>{n}</v></c></row>' for n in range(9))
     strings = "".join(f"<si><t>{n}{'x' * 4_000_000}</t></si>" for n in range(40))
@@ -274,6 +275,7 @@ def test_bomb_of_shared_strings_fails_alone(load: Load, tmp_path: Path) -> None:
     assert reports["good.xlsx"].load.state is LoadState.SUCCESS
 
 
+@pytest.mark.long
 def test_file_that_takes_too_long_to_read_says_so(load: Load, tmp_path: Path) -> None:
     limits = TaskLimits(timeout_seconds=0.005, memory_bytes=READ_LIMITS.memory_bytes)
     large = write_book(tmp_path / "large.xlsx", *(order(n) for n in range(10_000)))

@@ -41,6 +41,7 @@ def write_book(path: Path, *rows: list[Any]) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_proposed_template_accepts_the_file_it_came_from(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,12 +79,14 @@ def test_check_names_what_would_be_rejected(
     assert "6 rows, 5 good, 0 duplicate, 0 skipped, 1 rejected" in captured.err
 
 
+@pytest.mark.long
 def test_check_says_when_a_load_would_fail(project: Path) -> None:
     write_book(project / "orders.xlsx", ["Order no", "Amount"], ["x", 1], ["y", 1])
 
     assert run(["spreadsheets", "check", "orders.xlsx"]) == 3
 
 
+@pytest.mark.long
 def test_check_finds_keys_that_stand_there_twice(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

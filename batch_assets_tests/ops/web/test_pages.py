@@ -227,10 +227,10 @@ def test_wrong_range_is_answered_above_the_form_as_it_was_filled_in(site: Site) 
     "path",
     [
         "/launch",
-        "/backfills/1/pause",
-        "/backfills/1/cancel",
-        "/backfills/1/retry",
-        "/feeds/cn/pause",
+        pytest.param("/backfills/1/pause", marks=pytest.mark.long),
+        pytest.param("/backfills/1/cancel", marks=pytest.mark.long),
+        pytest.param("/backfills/1/retry", marks=pytest.mark.long),
+        pytest.param("/feeds/cn/pause", marks=pytest.mark.long),
     ],
 )
 def test_nothing_changes_without_the_scope_or_the_forms_secret(site: Site, path: str) -> None:

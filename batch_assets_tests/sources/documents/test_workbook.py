@@ -122,6 +122,7 @@ def test_a_sheet_that_nobody_can_read_is_named_and_alone_is_corrupt() -> None:
     assert refused.value.outcome is DocumentOutcome.CORRUPT
 
 
+@pytest.mark.long
 def test_a_large_sheet_that_is_not_sparse_is_refused() -> None:
     rows = "".join(f'<row r="{n}"><c r="A{n}"/></row>' for n in range(1, 500_002))
 

@@ -64,6 +64,7 @@ def test_a_packed_bomb_is_stopped(folder: Path, make_source: SourceMaker) -> Non
         read_all(open_day(source))
 
 
+@pytest.mark.long
 def test_a_small_file_that_unpacks_a_thousand_times_is_stopped(
     folder: Path, make_source: SourceMaker
 ) -> None:

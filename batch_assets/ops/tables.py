@@ -9,7 +9,7 @@ from functools import partial
 from batch_assets.errors import BatchAssetsError, ConfigurationError
 from batch_assets.ingest.tables.replay import replay_transfer
 from batch_assets.ingest.tables.run import run_transfer
-from batch_assets.ingest.tables.target import plan_transfer
+from batch_assets.ingest.tables.target import TransferPlan, plan_transfer
 from batch_assets.ingest.tables.transfer import options_of
 from batch_assets.loading.report import LoadReport
 from batch_assets.postgres.connect import connect, database_url
@@ -25,6 +25,7 @@ class CheckedTransfer:
 
     Attributes:
         problem: Why not; empty if it could.
+        note: What a run would do first; empty where there is nothing to say.
         rows: Of the source by its planner's estimate; None if it cannot be asked.
         path: `raw` where bytes pass as they are, `function` where they go through Arrow.
     """
@@ -33,6 +34,7 @@ class CheckedTransfer:
     problem: str
     rows: int | None
     path: str
+    note: str = ""
 
 
 def list_transfers(settings: Settings | None = None) -> list[Transfer]:
@@ -109,18 +111,27 @@ def transfers_to(settings: Settings, target: str) -> list[Transfer]:
 
 def _check(settings: Settings, transfer: Transfer) -> CheckedTransfer:
     path = "function" if transfer.python_transform else "raw"
-    rows: int | None = None
     try:
         target = _target(settings)
         source = _source(settings, transfer, target)
-        # A target that a run would create is not created by looking.
-        looked_at = transfer.model_copy(update={"create_target": False})
         with closing(target()) as ours, open_snapshot(source, transfer) as theirs:
-            plan = plan_transfer(theirs, ours, looked_at)
+            # A target that a run would create is created, compared, and rolled back.
+            plan = plan_transfer(theirs, ours, transfer, is_rehearsal=True)
             rows = estimate_rows(theirs, plan.statement.select())
     except BatchAssetsError as error:
-        return CheckedTransfer(transfer.name, str(error), rows, path)
-    return CheckedTransfer(transfer.name, "", rows, path)
+        return CheckedTransfer(transfer.name, str(error), None, path)
+    return CheckedTransfer(transfer.name, "", rows, path, _note(plan))
+
+
+def _note(plan: TransferPlan) -> str:
+    if not plan.creates_target:
+        return ""
+    columns = ", ".join(f"{column.name} {column.type_name}" for column in plan.target_columns)
+    key = ", ".join(plan.transfer.key)
+    return (
+        f"{plan.transfer.target} does not exist; the first run creates it: {columns}, "
+        f"load_id bigint; primary key ({key})"
+    )
 
 
 def _chosen(settings: Settings, names: Sequence[str]) -> list[Transfer]:

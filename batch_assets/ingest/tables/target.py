@@ -31,6 +31,7 @@ class TransferPlan:
         source_columns: What the source sends.
         target_columns: What is stored, in the order of the contract.
         window_type: Type of the window column in the target; empty without one.
+        creates_target: The target was absent, and was made (or, in a rehearsal, would be).
     """
 
     transfer: Transfer
@@ -38,6 +39,7 @@ class TransferPlan:
     source_columns: tuple[ResultColumn, ...]
     target_columns: tuple[ResultColumn, ...]
     window_type: str
+    creates_target: bool = False
 
     @property
     def statement(self) -> SourceStatement:
@@ -51,12 +53,17 @@ class TransferPlan:
 
 
 def plan_transfer(
-    source: psycopg.Connection, target: psycopg.Connection, transfer: Transfer
+    source: psycopg.Connection,
+    target: psycopg.Connection,
+    transfer: Transfer,
+    *,
+    is_rehearsal: bool = False,
 ) -> TransferPlan:
     """Describe both sides, create the target if it is absent, and compare.
 
     Args:
-        target: A table that is created is committed on it.
+        target: A table that is created is committed on it, once both sides are known to fit.
+        is_rehearsal: Roll it back instead: nothing is left of looking.
 
     Raises:
         SchemaMismatch: Source and target do not fit; says which columns and how to cast.
@@ -65,16 +72,25 @@ def plan_transfer(
         sent = describe_statement(source, SourceStatement(transfer).select())
         source.rollback()
     _check_names(transfer, sent)
-    if not _exists(target, transfer.target):
+    is_absent = not _exists(target, transfer.target)
+    if is_absent:
         _create(target, transfer, sent)
     stored = _describe_target(target, transfer, sent)
     if not transfer.python_transform:
         _compare(transfer, sent, stored)
     _check_table(target, transfer, stored)
-    target.commit()
+    if is_rehearsal:
+        target.rollback()
+    else:
+        target.commit()
     types = {column.name: column.type_name for column in stored}
     return TransferPlan(
-        transfer, _contract(transfer, stored), sent, stored, types.get(transfer.window_column, "")
+        transfer,
+        _contract(transfer, stored),
+        sent,
+        stored,
+        window_type=types.get(transfer.window_column, ""),
+        creates_target=is_absent,
     )
 
 
@@ -149,7 +165,6 @@ def _create(conn: psycopg.Connection, transfer: Transfer, sent: Sequence[ResultC
             column_list(transfer.key),
         )
     )
-    conn.commit()
 
 
 def _describe_target(

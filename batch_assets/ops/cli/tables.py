@@ -58,10 +58,10 @@ def check(
     if as_json:
         sys.stdout.write(json.dumps([asdict(item) for item in checked], indent=2) + "\n")
     else:
-        table = Table("transfer", "rows, about", "path", "problem")
+        table = Table("transfer", "rows, about", "path", "problem", "note")
         for item in checked:
             rows = "" if item.rows is None else f"{item.rows:,}"
-            table.add_row(item.name, rows, item.path, item.problem or "none")
+            table.add_row(item.name, rows, item.path, item.problem or "none", item.note)
         Console().print(table)
     if any(item.problem for item in checked):
         raise typer.Exit(1)

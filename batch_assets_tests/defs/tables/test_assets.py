@@ -171,20 +171,50 @@ def test_command_line_checks_and_runs(
 
     listed = run(["tables", "list", "--json"])
     names = [item["name"] for item in json.loads(capsys.readouterr().out)]
-    unchecked = run(["tables", "check", "new_orders", "--json"])
-    problem = json.loads(capsys.readouterr().out)[0]["problem"]
+    before = run(["tables", "check", "new_orders", "--json"])
+    [first] = json.loads(capsys.readouterr().out)
+    left_behind = project.query("SELECT to_regnamespace('copies')")
     status = run(["tables", "run", "new_orders", "--json"])
     report = json.loads(capsys.readouterr().out)
-    checked = run(["tables", "check", "new_orders"])
+    checked = run(["tables", "check", "new_orders", "--json"])
+    [then] = json.loads(capsys.readouterr().out)
     without_days = run(["tables", "run", "by_day"])
 
     assert (listed, names) == (0, ["by_day", "new_orders"])
-    assert unchecked == 1
-    assert "does not exist" in problem
+    assert (before, first["problem"], first["rows"]) == (0, "", 900)
+    assert first["note"].startswith(
+        "copies.new_orders does not exist; the first run creates it: id bigint, day date, "
+        "customer character varying(20), amount numeric(20,6)"
+    )
+    assert first["note"].endswith("load_id bigint; primary key (id)")
+    assert left_behind == [(None,)]
     assert status == 0
     assert (report["state"], report["inserted"]) == ("success", 900)
-    assert checked == 0
+    assert (checked, then["problem"], then["note"]) == (0, "", "")
     assert without_days == 7
+
+
+def test_a_check_says_why_an_absent_target_would_not_be_created(
+    project: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    refused = CONFIGURATION + "create_target = false\n"
+    project.change_source("ALTER TABLE orders ADD COLUMN note json")
+    (tmp_path / "batch_assets.toml").write_text(refused)
+    monkeypatch.setenv("BATCH_ASSETS_CONFIG", str(tmp_path / "batch_assets.toml"))
+    monkeypatch.setenv("BATCH_ASSETS_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("BATCH_ASSETS_DATABASE_URL", project.target)
+    monkeypatch.setenv("TEST_SOURCE_URL", project.source)
+
+    status = run(["tables", "check", "--json"])
+    by_day, new_orders = json.loads(capsys.readouterr().out)
+
+    assert status == 1
+    assert "use jsonb for json" in by_day["problem"]
+    assert "not created because create_target = false" in new_orders["problem"]
+    assert project.query("SELECT to_regnamespace('copies')") == [(None,)]
 
 
 def test_dead_letters_of_a_transfer_are_listed_with_what_to_do_and_replayed_by_command(

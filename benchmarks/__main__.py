@@ -38,8 +38,8 @@ def run_all(arguments: argparse.Namespace) -> None:
         write_figures(figures, arguments.json)
 
 
-def main() -> None:
-    """Run one benchmark, or all of them."""
+def build_parser() -> argparse.ArgumentParser:
+    """What the command line takes."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     subcommands = parser.add_subparsers(required=True, metavar="WHAT")
     for command in COMMANDS:
@@ -47,7 +47,12 @@ def main() -> None:
     every = subcommands.add_parser("all", help="all of them, one after the other")
     add_arguments(every)
     every.set_defaults(run=run_all)
-    arguments = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Run one benchmark, or all of them."""
+    arguments = build_parser().parse_args()
     arguments.run(arguments)
 
 

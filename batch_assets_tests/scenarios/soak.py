@@ -25,7 +25,7 @@ from batch_assets_tests.scenarios.matrix.scenario import Scenario, all_scenarios
 
 def main() -> int:
     """Run the soak; 0 if every invariant held."""
-    arguments = _parse()
+    arguments = build_parser().parse_args()
     results = read_results(arguments.table) if arguments.table else []
     deadline = time.monotonic() + arguments.minutes * 60
     with prepared_server() as server:
@@ -71,13 +71,14 @@ def say(scenario: Scenario, seed: int, result: str, seconds: float) -> None:
     sys.stdout.flush()
 
 
-def _parse() -> argparse.Namespace:
+def build_parser() -> argparse.ArgumentParser:
+    """What the command line takes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="parts of names, between bars")
     parser.add_argument("--table", type=Path, help="page to add the results to")
-    return parser.parse_args()
+    return parser
 
 
 if __name__ == "__main__":

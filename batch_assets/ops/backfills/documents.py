@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from batch_assets.ops.backfills.values import Backfill, PartitionError, Progress
+from batch_assets.ops.backfills.values import (
+    Backfill,
+    PartitionError,
+    PartitionOutcome,
+    Progress,
+)
 
 # Raised when a field changes its meaning or goes; new fields may come without.
 SCHEMA_VERSION = 1
@@ -56,14 +61,17 @@ def _shown(value: object, zone: ZoneInfo) -> object:
 
 
 def write_junit(
-    path: Path, progress: Progress, keys: Sequence[str], errors: Sequence[PartitionError]
+    path: Path,
+    progress: Progress,
+    outcomes: Sequence[PartitionOutcome],
+    errors: Sequence[PartitionError],
 ) -> None:
     """Write a report that CI servers read: a test case for each partition.
 
     Args:
         path: Replaced if it exists.
         progress: After the end of the backfill.
-        keys: Its partitions, oldest first.
+        outcomes: Of its partitions, oldest first.
         errors: All of them.
     """
     # Writing needs no defence against what is read.
@@ -73,20 +81,29 @@ def write_junit(
     suite = Element(
         "testsuite",
         name=backfill.asset_key,
-        tests=str(len(keys)),
+        tests=str(len(outcomes)),
         failures=str(len(errors)),
-        skipped="0",
+        skipped=str(progress.skipped),
         time=f"{progress.seconds or 0:.3f}",
         timestamp=backfill.requested_at.isoformat(timespec="seconds"),
     )
     by_key = {error.partition_key: error for error in errors}
-    for key in keys:
-        case = SubElement(suite, "testcase", classname=backfill.asset_key, name=key)
+    for outcome in outcomes:
+        key = outcome.partition_key
+        case = SubElement(
+            suite,
+            "testcase",
+            classname=backfill.asset_key,
+            name=key,
+            time=f"{outcome.seconds:.3f}",
+        )
         error = by_key.get(key)
         if error is not None:
             kind = error.error_class or error.state
             failure = SubElement(case, "failure", type=kind, message=_plain(error.message))
             failure.text = f"run {error.run_id or '-'}, load {error.load_id or '-'}"
+        elif outcome.state == "skipped":
+            SubElement(case, "skipped", message=_plain(outcome.reason))
     root = Element("testsuites")
     root.append(suite)
     indent(root)

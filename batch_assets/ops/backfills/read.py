@@ -12,6 +12,7 @@ from batch_assets.ops.backfills.values import (
     Backfill,
     ErrorPage,
     PartitionError,
+    PartitionOutcome,
     Progress,
 )
 from batch_assets.postgres.sql_files import read_query
@@ -105,7 +106,7 @@ def read_progress(
             read_query("read_backfill_progress"), {"backfill_id": backfill_id}
         ).fetchone()
     eta = None
-    if backfill.ended_at is None:
+    if backfill.is_moving:
         estimates = estimates or KeptEstimates()
         eta = estimates.read(conn, backfill_id, backfill.phase, now)
     return Progress(backfill=backfill, eta=eta, **(counts or {}))
@@ -162,14 +163,15 @@ def read_audit(
         ).fetchall()
 
 
-def read_keys(conn: psycopg.Connection, backfill_id: int) -> list[str]:
-    """The partitions of a backfill, oldest first."""
-    rows = conn.execute(
-        "SELECT partition_key FROM ops.backfill_partitions WHERE backfill_id = %s"
-        " ORDER BY position",
-        (backfill_id,),
-    ).fetchall()
-    return [str(row[0]) for row in rows]
+def read_outcomes(conn: psycopg.Connection, backfill_id: int) -> list[PartitionOutcome]:
+    """What became of each partition of a backfill, oldest partition first."""
+    with conn.cursor(row_factory=class_row(PartitionOutcome)) as cursor:
+        return cursor.execute(
+            "SELECT partition_key, state, reason,"
+            " coalesce(extract(epoch FROM finished_at - started_at), 0)::float8 AS seconds"
+            " FROM ops.backfill_outcomes WHERE backfill_id = %s ORDER BY position",
+            (backfill_id,),
+        ).fetchall()
 
 
 def list_paused_feeds(conn: psycopg.Connection) -> list[tuple[str, str, datetime]]:

@@ -16,6 +16,7 @@ _ENGLISH = {
     "running": "🔄 syncing {current}... ({pct:.1f}%)",
     "requested": "🔄 waiting for Dagster to begin ({pct:.1f}%)",
     "pausing": "⏸ pausing: {current} ends, no other begins ({pct:.1f}%)",
+    "pausing_idle": "⏸ pausing: no day is being loaded, runs that were started end ({pct:.1f}%)",
     "paused": "⏸ paused ({pct:.1f}%); batch-assets resume {id} goes on",
     "canceling": "⏹ canceling ({pct:.1f}%)",
     "canceled": "⏹ canceled ({pct:.1f}%)",
@@ -38,6 +39,7 @@ _CHINESE = {
     "running": "🔄 正在同步 {current}... ({pct:.1f}%)",
     "requested": "🔄 等待 Dagster 开始 ({pct:.1f}%)",
     "pausing": "⏸ 正在暂停: {current} 完成后不再开始新的日期 ({pct:.1f}%)",
+    "pausing_idle": "⏸ 正在暂停: 没有正在加载的日期，等待已启动的运行结束 ({pct:.1f}%)",
     "paused": "⏸ 已暂停 ({pct:.1f}%)；batch-assets resume {id} 继续",
     "canceling": "⏹ 正在取消 ({pct:.1f}%)",
     "canceled": "⏹ 已取消 ({pct:.1f}%)",
@@ -75,6 +77,9 @@ def headline(progress: Progress, language: Language) -> str:
         return summary(progress, language)
     texts = _TEXTS[language]
     phase = backfill.phase if backfill.phase in texts else "running"
+    if phase == "pausing" and not progress.running:
+        # Runs that were just started find out by themselves that nothing is wanted of them.
+        phase = "pausing_idle"
     is_begun = progress.current_key is not None
     return texts[phase if phase != "running" or is_begun else "requested"].format(
         id=backfill.backfill_id,

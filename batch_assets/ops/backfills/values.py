@@ -70,6 +70,11 @@ class Backfill:
     dagster_backfill_ids: tuple[str, ...]
 
     @property
+    def is_moving(self) -> bool:
+        """Whether it goes on by itself: it has not ended, and nobody holds it."""
+        return self.phase in (BackfillState.REQUESTED, BackfillState.RUNNING)
+
+    @property
     def phase(self) -> str:
         """The state as a person reads it: also `pausing` and `canceling`, until that is done."""
         if self.state.is_final or self.state is BackfillState.PAUSED:
@@ -105,7 +110,7 @@ class Progress:
         rows_read: Of ended partitions; the other counts likewise.
         rows_per_second: Rows read, over the last five minutes in which partitions ended.
         symbols_per_second: Rows stored or found unchanged, likewise: a row is a symbol of a day.
-        eta: When it ends; None while unknown, and after its end.
+        eta: When it ends; None while unknown, while somebody holds it, and after its end.
         updated_at: When a partition began or ended last.
     """
 
@@ -160,6 +165,22 @@ class Progress:
         if backfill.ended_at is None:
             return None
         return (backfill.ended_at - (backfill.started_at or backfill.requested_at)).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionOutcome:
+    """What became of one partition.
+
+    Attributes:
+        state: Of its load; waiting where there is none.
+        reason: Of the state, as `holiday`; empty where the state says all.
+        seconds: Its load took; 0 where there is none, or it has not ended.
+    """
+
+    partition_key: str
+    state: str
+    reason: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ def follow_to_end(
     from functools import partial
 
     from batch_assets.ops.backfills.follow import exit_status, follow
-    from batch_assets.ops.backfills.read import read_errors, read_keys
+    from batch_assets.ops.backfills.read import read_errors, read_outcomes
     from batch_assets.ops.cli.interrupts import stop_on_signals
     from batch_assets.ops.cli.live import choose_teller
     from batch_assets.ops.display import language_of, zone_of
@@ -162,13 +162,13 @@ def follow_to_end(
         teller.moved(progress)
     with open_connection() as conn:
         errors = list(read_errors(conn, followed.backfill_id, limit=0).errors)
-        keys = read_keys(conn, followed.backfill_id)
+        outcomes = read_outcomes(conn, followed.backfill_id)
     teller.ended(progress, errors)
     _exit_if_interrupted(stop, progress.backfill)
     if junit is not None:
         from batch_assets.ops.backfills.documents import write_junit
 
-        write_junit(junit, progress, keys, errors)
+        write_junit(junit, progress, outcomes, errors)
     if status := exit_status(progress, errors):
         raise typer.Exit(status)
 

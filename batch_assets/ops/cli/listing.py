@@ -50,7 +50,9 @@ class StatusView:
         if self._as_json:
             self._print_json(looked)
         else:
-            Console().print(self._render(conn, looked))
+            console = Console()
+            # In a pipe or a file a line stays a line.
+            console.print(self._render(conn, looked), soft_wrap=not console.is_terminal)
 
     def watch(
         self, conn: psycopg.Connection, stop: threading.Event, *, every_seconds: float

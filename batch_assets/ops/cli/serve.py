@@ -22,6 +22,7 @@ def serve(
 
     from batch_assets.ops.api.app import build_app
     from batch_assets.ops.api.settings import read_api_settings
+    from batch_assets.ops.readiness import usable_port
     from batch_assets.ops.service import open_database_url
     from batch_assets.postgres.migrate import apply_pending
     from batch_assets.settings import load_settings
@@ -31,7 +32,7 @@ def serve(
     url = open_database_url()
     apply_pending(url)
     host = section.host if host is None else host
-    port = section.port if port is None else port
+    port = usable_port(host, section.port if port is None else port)
     sys.stderr.write(f"http://{host}:{port}/ shows the state, http://{host}:{port}/docs the API\n")
     uvicorn.run(
         build_app(settings, url),

@@ -104,6 +104,9 @@ def test_progress_counts_each_partition_once_by_what_the_backfill_did(
     assert seen.rows_per_second == pytest.approx(100 / 2)
     assert seen.symbols_per_second == pytest.approx(97 / 2)
     assert seen.eta is not None
+    # What is held ends when somebody lets it go.
+    changes.pause(conn, 1, "ann")
+    assert read_progress(conn, 1, NOW).eta is None
 
 
 def test_errors_are_paged_without_a_cap_and_retried_alone(conn: psycopg.Connection) -> None:

@@ -93,3 +93,17 @@ def test_speed_and_rejected_rows_are_told_when_they_are_known() -> None:
     told = list(texts.details(seen, Language.CHINESE, ZoneInfo("Asia/Shanghai")))
 
     assert told == ["5 行/秒, 5.1 股/秒", "拒绝: 12"]
+
+
+@pytest.mark.parametrize(
+    ("running", "said"),
+    [
+        (1, "⏸ pausing: 2025-10-03 ends, no other begins (30.0%)"),
+        (0, "⏸ pausing: no day is being loaded, runs that were started end (30.0%)"),
+    ],
+)
+def test_pausing_names_a_day_only_while_one_is_loaded(running: int, said: str) -> None:
+    seen = progress(success=2, skipped=1, running=running, waiting=7 - running)
+    held = replace(seen, backfill=replace(seen.backfill, wanted=Wanted.PAUSE))
+
+    assert texts.headline(held, Language.ENGLISH) == said

@@ -96,7 +96,7 @@ def test_a_plan_is_applied_as_written_or_not_at_all(
 
 
 def test_following_ends_with_the_summary_in_the_users_language_and_a_status(
-    project: Path, postgres: str, capsys: pytest.CaptureFixture[str]
+    postgres: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(["backfill", "market", *RANGE, "--detach"])
     plant_end(postgres, "partial", error=("SourceUnavailable", "connection timeout"))
@@ -110,10 +110,14 @@ def test_following_ends_with_the_summary_in_the_users_language_and_a_status(
         conn.execute(
             "UPDATE ops.backfills SET ended_at = now(), state = 'success' WHERE backfill_id = 2"
         )
+    monkeypatch.setenv("COLUMNS", "60")
     assert run(["status", "1"]) == 0
     shown = capsys.readouterr().out
     assert "批量同步完成: 成功5, 失败1, 跳过6, 耗时15分30秒" in shown
     assert "2024-10-02: connection timeout" in shown
+    # In a pipe a line stays a line, however long.
+    assert shown.splitlines()[0].startswith("1  cn  2024-09-27 - 2024-10-08  partial  ")
+    assert "@" in shown.splitlines()[0]
 
 
 def test_errors_are_data_and_become_a_workbook_and_a_page(

@@ -5,22 +5,15 @@ Verdicts about a table belong in `quality/`. A rule never loops over rows.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from batch_assets.contracts.decimals import as_integers, none_broken
+from batch_assets.contracts.severity import Severity
 
 # One genuine exception among eight symbols is 12 %, and no sign of a wrong unit.
 WINDOW_LIMIT_ROWS = 3
-
-
-class Severity(StrEnum):
-    """What breaking a rule costs a row."""
-
-    REJECT = "reject"
-    WARN = "warn"
 
 
 @dataclass(frozen=True, slots=True)

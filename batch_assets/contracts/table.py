@@ -3,25 +3,12 @@
 import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from enum import StrEnum
 
 import pyarrow as pa
 
+from batch_assets.contracts.disposition import Disposition
 from batch_assets.contracts.rules import RowRule
 from batch_assets.contracts.window_checks import WindowCheck
-
-
-class Disposition(StrEnum):
-    """How rows meet the rows already there.
-
-    APPEND adds rows whose key is absent; where the key is there, the stored row stays and counts
-    as unchanged, whatever its values. MERGE adds and changes, and never deletes.
-    REPLACE makes the window exactly what the source says, deleting what it no longer has.
-    """
-
-    APPEND = "append"
-    MERGE = "merge"
-    REPLACE = "replace"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from batch_assets.contracts.batch import RejectedRow, SourceBatch, Violation, place_of
 from batch_assets.contracts.decimals import none_broken
-from batch_assets.contracts.rules import RowRule, Severity
+from batch_assets.contracts.rules import RowRule
+from batch_assets.contracts.severity import Severity
 from batch_assets.contracts.table import TableContract
 
 # What Python's dates hold. PostgreSQL's reach further, but neither a report nor a driver could

@@ -13,7 +13,8 @@ import pyarrow as pa
 from psycopg import sql
 
 from batch_assets.contracts.batch import POSITION_SCHEMA, Original, Position, SourceBatch
-from batch_assets.contracts.table import Disposition, Scope, TableContract, Window
+from batch_assets.contracts.disposition import Disposition
+from batch_assets.contracts.table import Scope, TableContract, Window
 from batch_assets.errors import SchemaMismatch
 from batch_assets.loading.bulk import BulkFeed, BulkStream, Constants, OpenStream
 from batch_assets.loading.encode import encode_batches

@@ -12,7 +12,8 @@ import psycopg
 import pyarrow as pa
 
 from batch_assets.contracts.batch import RejectedRow, Violation
-from batch_assets.contracts.table import Disposition, Scope, TableContract, Window
+from batch_assets.contracts.disposition import Disposition
+from batch_assets.contracts.table import Scope, TableContract, Window
 from batch_assets.loading.dead_letters import write_dead_letters
 from batch_assets.loading.loads import LoadContext
 from batch_assets.postgres.sql_files import read_query

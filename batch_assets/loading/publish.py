@@ -12,7 +12,8 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from batch_assets.contracts.table import Disposition, TableContract, Window
+from batch_assets.contracts.disposition import Disposition
+from batch_assets.contracts.table import TableContract, Window
 from batch_assets.contracts.window_checks import Finding
 from batch_assets.errors import LedgerImbalance
 from batch_assets.execution.failpoints import reach

@@ -13,7 +13,8 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from batch_assets.contracts.table import Disposition, Scope, TableContract, Window
+from batch_assets.contracts.disposition import Disposition
+from batch_assets.contracts.table import Scope, TableContract, Window
 from batch_assets.errors import BatchAssetsError, LeaseHeld, LeaseLost, LedgerImbalance, StaleAnswer
 from batch_assets.execution.failpoints import reach
 from batch_assets.loading.copy import copy_batches

@@ -4,8 +4,10 @@ from datetime import UTC, date, datetime
 import pyarrow as pa
 import pytest
 
-from batch_assets.contracts.rules import Severity, not_negative
-from batch_assets.contracts.table import Disposition, Scope, TableContract, Window, resource_of
+from batch_assets.contracts.disposition import Disposition
+from batch_assets.contracts.rules import not_negative
+from batch_assets.contracts.severity import Severity
+from batch_assets.contracts.table import Scope, TableContract, Window, resource_of
 from batch_assets_tests.loading.synthetic import CONTRACT
 
 _CHANGES: list[dict[str, object]] = [

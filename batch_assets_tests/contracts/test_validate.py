@@ -7,8 +7,10 @@ import pyarrow.compute as pc
 import pytest
 
 from batch_assets.contracts.batch import POSITION_SCHEMA, Original, SourceBatch
-from batch_assets.contracts.rules import RowRule, Severity
-from batch_assets.contracts.table import Disposition, Scope, TableContract, Window
+from batch_assets.contracts.disposition import Disposition
+from batch_assets.contracts.rules import RowRule
+from batch_assets.contracts.severity import Severity
+from batch_assets.contracts.table import Scope, TableContract, Window
 from batch_assets.contracts.validate import validate_batch
 from batch_assets.loading.prepare import belonging_rules
 from batch_assets_tests.loading.synthetic import CONTRACT, DAY, Row, days, to_batch

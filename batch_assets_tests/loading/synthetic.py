@@ -10,8 +10,9 @@ import psycopg
 import pyarrow as pa
 
 from batch_assets.contracts.batch import POSITION_SCHEMA, RejectedRow, SourceBatch, Violation
+from batch_assets.contracts.disposition import Disposition
 from batch_assets.contracts.rules import not_negative, required
-from batch_assets.contracts.table import Disposition, Scope, TableContract, Window
+from batch_assets.contracts.table import Scope, TableContract, Window
 from batch_assets.loading.load import load_windows
 from batch_assets.loading.loads import Outcome
 from batch_assets.loading.options import LoadOptions

@@ -5,7 +5,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from batch_assets.contracts.table import Disposition
+from batch_assets.contracts.disposition import Disposition
 from batch_assets.errors import (
     LeaseHeld,
     LedgerImbalance,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from batch_assets.contracts.table import Disposition
+from batch_assets.contracts.disposition import Disposition
 from batch_assets.loading.prepare import RejectLimit
 from batch_assets.loading.report import LoadReport, LoadState, PublishPath, RecognisedBy
 from batch_assets_tests.loading.synthetic import (

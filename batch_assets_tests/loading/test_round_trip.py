@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from batch_assets.contracts.table import Disposition, TableContract
+from batch_assets.contracts.disposition import Disposition
+from batch_assets.contracts.table import TableContract
 from batch_assets.errors import SchemaMismatch
 from batch_assets.loading.column_types import check_columns, read_columns
 from batch_assets.loading.copy import copy_batches

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from batch_assets.contracts.batch import RejectedRow, Violation
-from batch_assets.contracts.table import Disposition, Scope, TableContract, Window
+from batch_assets.contracts.disposition import Disposition
+from batch_assets.contracts.table import Scope, TableContract, Window
 from batch_assets.errors import (
     InfrastructureError,
     LeaseHeld,

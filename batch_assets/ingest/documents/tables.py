@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
-from batch_assets.contracts.table import Disposition, TableContract
+from batch_assets.contracts.disposition import Disposition
+from batch_assets.contracts.table import TableContract
 from batch_assets.sources.documents.parse import ParseReply
 
 _INSTANT = pa.timestamp("us", "UTC")

@@ -12,7 +12,8 @@ from itertools import chain, islice
 from pathlib import Path
 
 from batch_assets.contracts.batch import Position, SourceBatch
-from batch_assets.contracts.table import Disposition, Window
+from batch_assets.contracts.disposition import Disposition
+from batch_assets.contracts.table import Window
 from batch_assets.errors import BatchAssetsError, SourceChanged, UnreadableSource
 from batch_assets.execution.isolation import (
     IsolatedWorkers,

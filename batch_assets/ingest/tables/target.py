@@ -13,7 +13,8 @@ import pyarrow as pa
 from psycopg import errors as pg_errors
 from psycopg import sql
 
-from batch_assets.contracts.table import Disposition, TableContract
+from batch_assets.contracts.disposition import Disposition
+from batch_assets.contracts.table import TableContract
 from batch_assets.errors import SchemaMismatch
 from batch_assets.postgres.names import column_list, table_identifier
 from batch_assets.postgres.result_columns import ResultColumn, describe_statement

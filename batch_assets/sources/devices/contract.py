@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batch_assets.contracts.disposition import Disposition
 from batch_assets.contracts.rules import RowRule, required
-from batch_assets.contracts.table import Disposition, TableContract
+from batch_assets.contracts.table import TableContract
 
 MEASURE = pa.decimal128(5, 2)
 

@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from batch_assets.contracts.decimals import as_integers, none_broken
-from batch_assets.contracts.rules import RowRule, Severity, not_negative, required
-from batch_assets.contracts.table import Disposition, TableContract
+from batch_assets.contracts.disposition import Disposition
+from batch_assets.contracts.rules import RowRule, not_negative, required
+from batch_assets.contracts.severity import Severity
+from batch_assets.contracts.table import TableContract
 from batch_assets.sources.market.columns import NUMBERS, PRICES
 from batch_assets.sources.market.feed import Adjustment, Feed
 from batch_assets.sources.market.window_checks import COMPLETENESS_CHECK, copy_check

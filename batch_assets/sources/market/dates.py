@@ -1,62 +1,22 @@
 """Dates as vendors write them, to Arrow dates, by pattern and never by guess.
 
-A format becomes one regular expression with named parts; parts become days by arithmetic, so
-that 30 February is refused rather than moved to March. Day-month orders are never guessed.
+Parts of a format (date_formats.py) become days by arithmetic, so that 30 February is refused rather
+than moved to March.
 """
 
-import re
 from datetime import date, datetime
-from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-ROC_OFFSET_YEARS = 1911  # year 1 of the Republic of China calendar (民國) is 1912
-_TIME = r"(?:[ T]+\d{1,2}:?\d{2}(?::?\d{2})?(?:[.,]\d+)?(?:Z|[+-]\d{2}:?\d{2})?)?"
-_AUTO = (
-    r"^(?P<y>\d{4})(?:(?P<s>[-/.])(?P<m>\d{1,2})[-/.](?P<d>\d{1,2})"
-    r"|年(?P<m2>\d{1,2})月(?P<d2>\d{1,2})日|(?P<m3>\d{2})(?P<d3>\d{2}))" + _TIME + "$"
-)
-# TWSE glues one mark to dates of days with remarks; Big5 A1AF is the full-width asterisk.
-_ROC = (
-    r"^(?:民國|民国)?\s*(?P<y>\d{2,3})[-/.年]?(?P<m>\d{2})[-/.月]?(?P<d>\d{2})日?[^0-9A-Za-z]{0,2}$"
-)
+from batch_assets.sources.market.date_formats import EPOCHS, ROC_OFFSET_YEARS, regex_of
+
 FIRST_SHORT_YEAR = 69  # POSIX: 69 to 99 are 19xx
-NAMED_FORMATS = {"auto": _AUTO, "iso": "%Y-%m-%d", "YYYYMMDD": "%Y%m%d", "dd-Mon-YYYY": "%d-%b-%Y"}
-EPOCHS = {"epoch_s": 1, "epoch_ms": 1_000, "epoch_us": 1_000_000, "epoch_ns": 1_000_000_000}
 # Day 0 of a workbook's serial dates, after the leap year 1900 that never was (ECMA-376 18.17.4).
 EXCEL_DAY_ZERO = np.datetime64("1899-12-30", "D")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_DIRECTIVES = {
-    "Y": r"(?P<y>\d{4})",
-    "y": r"(?P<y2>\d{2})",
-    "m": r"(?P<m>\d{1,2})",
-    "d": r"(?P<d>\d{1,2})",
-    "b": r"(?P<b>[A-Za-z]{3})",
-    "B": r"(?P<b>[A-Za-z]{3,9})",
-    "H": r"\d{1,2}",
-    "M": r"\d{1,2}",
-    "S": r"\d{1,2}",
-    "f": r"\d{1,9}",
-    "%": "%",
-}
-
-
-class UnknownDateFormatError(ValueError):
-    """A format that is neither named nor made of known directives."""
-
-
-def check_format(date_format: str) -> str:
-    """Return the format if dates can be read with it.
-
-    Raises:
-        UnknownDateFormatError: Says what is allowed.
-    """
-    if date_format not in EPOCHS and date_format != "excel_serial":
-        _regex(date_format)
-    return date_format
 
 
 def parse_dates(texts: pa.Array, date_format: str, zone_name: str) -> pa.Array:
@@ -72,7 +32,7 @@ def parse_dates(texts: pa.Array, date_format: str, zone_name: str) -> pa.Array:
         return _from_epoch(texts, EPOCHS[date_format], zone_name)
     if date_format == "excel_serial":
         return _from_serial(texts)
-    parts = pc.extract_regex(texts, _regex(date_format))
+    parts = pc.extract_regex(texts, regex_of(date_format))
     names = [field.name for field in parts.type]
     groups = {name: pc.struct_field(parts, name) for name in names}
     year = _any(groups, "y", "y2")
@@ -84,29 +44,6 @@ def parse_dates(texts: pa.Array, date_format: str, zone_name: str) -> pa.Array:
     day = _any(groups, "d", "d2", "d3")
     matched = np.asarray(pc.is_valid(parts).to_numpy(zero_copy_only=False))
     return _assemble(year, month, day, matched)
-
-
-@lru_cache(maxsize=64)
-def _regex(date_format: str) -> str:
-    if date_format == "roc":
-        return _ROC
-    pattern = NAMED_FORMATS.get(date_format, date_format)
-    if pattern == _AUTO:
-        return _AUTO
-    if "%" not in pattern:
-        raise UnknownDateFormatError(
-            f"date format {date_format!r} is not known; write one of "
-            f"{', '.join((*NAMED_FORMATS, 'roc', *EPOCHS, 'excel_serial'))} or a pattern such as "
-            "%d.%m.%Y"
-        )
-    built = "".join(
-        _DIRECTIVES.get(piece[1:], "") if piece.startswith("%") else re.escape(piece)
-        for piece in re.findall(r"%.|[^%]+", pattern)
-    )
-    needed = (("(?P<y",), ("(?P<m>", "(?P<b>"), ("(?P<d>",))
-    if not all(any(part in built for part in parts) for parts in needed):
-        raise UnknownDateFormatError(f"date format {date_format!r} needs a year, a month and a day")
-    return "^" + built + ("" if "%H" in pattern else _TIME) + "$"
 
 
 def _whole(texts: pa.Array) -> np.ndarray:

@@ -17,11 +17,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from batch_assets.contracts.rules import Severity
+from batch_assets.contracts.severity import Severity
 from batch_assets.errors import ConfigurationError
 from batch_assets.settings import describe_validation
 from batch_assets.sources.market.columns import Columns
-from batch_assets.sources.market.dates import check_format
+from batch_assets.sources.market.date_formats import check_format
 from batch_assets.sources.market.exchanges import CLOSES, TradingHours
 from batch_assets.sources.market.symbols import SymbolRule
 from batch_assets.sources.market.vendors.registry import kind_of

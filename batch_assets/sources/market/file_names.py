@@ -5,7 +5,7 @@ from datetime import date
 from pathlib import Path
 
 from batch_assets.errors import SourceUnavailable
-from batch_assets.sources.market.dates import ROC_OFFSET_YEARS
+from batch_assets.sources.market.date_formats import ROC_OFFSET_YEARS
 from batch_assets.sources.market.feed import FileFeed, FileFormat
 
 _DATE_FIELD = re.compile(r"\{date(?::(?P<format>[^{}]*))?\}")

@@ -6,8 +6,9 @@ They are facts of one source; bars of the same source are judged and adjusted by
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batch_assets.contracts.disposition import Disposition
 from batch_assets.contracts.rules import RowRule, required
-from batch_assets.contracts.table import Disposition, TableContract
+from batch_assets.contracts.table import TableContract
 
 FACTOR = pa.decimal128(24, 12)
 

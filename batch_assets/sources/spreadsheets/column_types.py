@@ -4,8 +4,10 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MAX_PRECISION = 38
 _DECLARED = re.compile(
@@ -78,8 +80,10 @@ class ColumnType:
     def __str__(self) -> str:
         return f"{self.name}({self.precision},{self.scale})" if self.is_scaled else str(self.name)
 
-    def arrow(self, *, with_zone: bool = False) -> pa.DataType:
+    def arrow(self, *, with_zone: bool = False) -> "pa.DataType":
         """Arrow type of the values; timestamps with a zone are instants in UTC."""
+        import pyarrow as pa
+
         match self.name:
             case TypeName.TEXT:
                 return pa.string()

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from batch_assets.contracts.table import Disposition, TableContract
+from batch_assets.contracts.disposition import Disposition
+from batch_assets.contracts.table import TableContract
 from batch_assets.sources.spreadsheets.template import SpreadsheetTemplate
 
 _PROVENANCE_FIELDS = (

@@ -4,14 +4,14 @@ Everything is counted in milliseconds, which is what a serial number can hold; d
 never guessed.
 """
 
-import re
 from datetime import date
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batch_assets.sources.market import dates as written_dates
+from batch_assets.sources.market.dates import parse_dates
+from batch_assets.sources.spreadsheets.moment_formats import date_part_of
 
 DAY_MS = 86_400_000
 # Day 0 of the two date systems (ECMA-376 part 1, 18.17.4.1). That of 1900 counts a 29 February
@@ -25,7 +25,6 @@ _TIME = (
     r"[秒分]?\s*(?P<ap>[AaPp]\.?[Mm]\.?|上午|下午)?"
 )
 _MOMENT = rf"^(?P<d>.*?\d.*?[^\s:：])??(?:(?:\s+|T)?{_TIME})?(?P<z>Z|[+-]\d{{2}}:?\d{{2}})?$"
-_SPLIT = re.compile(r"[ T]*%[HIMSpf].*$")
 MILLISECONDS = pa.timestamp("ms")
 
 
@@ -37,17 +36,6 @@ class Moments:
     def __init__(self, milliseconds: np.ndarray, bad: np.ndarray) -> None:
         self.milliseconds = milliseconds
         self.bad = bad
-
-
-def check_format(date_format: str) -> str:
-    """Return a format if dates or timestamps can be read with it.
-
-    Raises:
-        ValueError: Says what is allowed.
-    """
-    if date_format != "excel_serial":
-        written_dates.check_format(_date_part(date_format))
-    return date_format
 
 
 def from_serials(texts: pa.Array, *, is_1904: bool, is_time: bool = False) -> Moments:
@@ -113,8 +101,8 @@ def _parse(texts: pa.Array, date_format: str) -> Moments:
     has_time = pc.not_equal(pc.struct_field(parts, "h"), "")
     day_texts = pc.if_else(has_time, pc.struct_field(parts, "d"), texts)
     zones = pc.struct_field(parts, "z")
-    days = written_dates.parse_dates(
-        pc.fill_null(pc.utf8_trim_whitespace(day_texts), ""), _date_part(date_format), "UTC"
+    days = parse_dates(
+        pc.fill_null(pc.utf8_trim_whitespace(day_texts), ""), date_part_of(date_format), "UTC"
     )
     times = _time_of(parts)
     bad = _is_null(days) | (times.bad & ~_is_null(parts))
@@ -123,10 +111,6 @@ def _parse(texts: pa.Array, date_format: str) -> Moments:
     day_numbers = pc.fill_null(days.cast(pa.int32()), 0).to_numpy(zero_copy_only=False)
     milliseconds = day_numbers.astype(np.int64) * DAY_MS + np.where(bad, 0, times.milliseconds)
     return Moments(np.where(bad, 0, milliseconds), bad)
-
-
-def _date_part(date_format: str) -> str:
-    return _SPLIT.sub("", date_format) if "%" in date_format else date_format
 
 
 def _time_of(parts: pa.Array) -> Moments:

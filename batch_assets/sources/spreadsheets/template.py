@@ -18,10 +18,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from batch_assets.contracts.table import Disposition
+from batch_assets.contracts.disposition import Disposition
 from batch_assets.errors import ConfigurationError
 from batch_assets.settings import describe_validation
 from batch_assets.sources.spreadsheets.column_types import ColumnType, TypeName
+from batch_assets.sources.spreadsheets.moment_formats import check_format
 
 PROVENANCE = ("arrival_date", "source_file", "source_sheet", "source_row")
 """Columns that every target table has besides the template's: where a row came from."""
@@ -123,8 +124,6 @@ class ColumnTemplate(BaseModel):
     @field_validator("date_formats")
     @classmethod
     def _formats_are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        from batch_assets.sources.spreadsheets.moments import check_format
-
         return tuple(check_format(item) for item in value)
 
     @field_validator("time_zone")

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from batch_assets.contracts.rules import Severity
+from batch_assets.contracts.severity import Severity
 from batch_assets.sources.market.contract import COLUMNS, daily_bars_contract
 from batch_assets_tests.sources.market.conftest import FeedMaker
 

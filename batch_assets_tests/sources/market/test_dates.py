@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_assets.sources.market.dates import UnknownDateFormatError, check_format, parse_dates
+from batch_assets.sources.market.date_formats import UnknownDateFormatError, check_format
+from batch_assets.sources.market.dates import parse_dates
 
 DAY = date(2024, 9, 30)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from batch_assets.contracts.rules import Severity
+from batch_assets.contracts.severity import Severity
 from batch_assets.errors import ConfigurationError
 from batch_assets.settings import DatabaseSettings, LoadingSettings, load_settings
 from batch_assets.sources.market.feed import (

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pytest
 
 from batch_assets.contracts.batch import SourceBatch
-from batch_assets.contracts.rules import Severity
+from batch_assets.contracts.severity import Severity
 from batch_assets.sources.market.containers import identify
 from batch_assets.sources.market.contract import daily_bars_contract
 from batch_assets.sources.market.feed import Adjustment, Feed, build_feeds

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from batch_assets.contracts.table import Disposition
+from batch_assets.contracts.disposition import Disposition
 from batch_assets.errors import ConfigurationError
 from batch_assets.sources.spreadsheets.contract import template_contract
 from batch_assets.sources.spreadsheets.template import build_template, build_templates

@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-import stamina
-
 from batch_assets.errors import SourceRateLimited, SourceUnavailable
 from batch_assets.sources.market.feed import VendorFeed
 from batch_assets.sources.market.vendors.vendor import Throttle
@@ -25,6 +23,8 @@ def ask(feed: VendorFeed, throttle: Throttle, question: Callable[[], T]) -> T:
     Raises:
         SourceUnavailable: The last failure.
     """
+    import stamina
+
     waits = _Waits(feed)
     for attempt in stamina.retry_context(on=waits.wait_after, attempts=feed.attempts, timeout=None):
         with attempt:

@@ -6,14 +6,11 @@ Asking again belongs in asking.py, the meaning of a body in the vendor's file.
 import asyncio
 import logging
 import socket
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from batch_assets.errors import (
     BatchAssetsError,
@@ -24,6 +21,11 @@ from batch_assets.errors import (
 from batch_assets.sources.market.feed import VendorFeed
 from batch_assets.sources.market.vendors.vendor import VendorAccess
 from batch_assets.sources.retry_after import retry_after_seconds
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
 
 # What a 429 without Retry-After means: the windows vendors publish are minutes.
 _DEFAULT_WAIT_SECONDS = 60.0
@@ -90,6 +92,8 @@ class HttpCaller:
             runner.close()
 
     def _ask(self, method: str, path: str, understood: frozenset[int], **request: Any) -> HttpReply:
+        import httpx
+
         if self._runner is None:
             self._runner = asyncio.Runner()
         try:
@@ -108,7 +112,7 @@ class HttpCaller:
 
     async def _exchange(
         self, method: str, path: str, request: dict[str, Any]
-    ) -> tuple[httpx.Response, bytes]:
+    ) -> "tuple[httpx.Response, bytes]":
         feed = self._feed
         if self._client is None:
             self._client = _new_client(feed)
@@ -133,7 +137,9 @@ class HttpCaller:
             f"network and base_url of feed {feed.name}, then run the partition again"
         )
 
-    def _refusal(self, path: str, response: httpx.Response, body: bytes) -> BatchAssetsError:
+    def _refusal(self, path: str, response: "httpx.Response", body: bytes) -> BatchAssetsError:
+        import httpx
+
         feed, status = self._feed, response.status_code
         said = " ".join(body[:400].decode("utf-8", "replace").split())[:160]
         seen = f"HTTP status {status} {response.reason_phrase}".strip()
@@ -153,7 +159,9 @@ class HttpCaller:
         )
 
 
-def _new_client(feed: VendorFeed) -> httpx.AsyncClient:
+def _new_client(feed: VendorFeed) -> "httpx.AsyncClient":
+    import httpx
+
     return httpx.AsyncClient(
         verify=_tls(),
         timeout=httpx.Timeout(feed.read_timeout_seconds, connect=feed.connect_timeout_seconds),
@@ -165,7 +173,9 @@ def _new_client(feed: VendorFeed) -> httpx.AsyncClient:
 
 
 @lru_cache(maxsize=1)
-def _tls() -> ssl.SSLContext:
+def _tls() -> "ssl.SSLContext":
+    import httpx
+
     # Reading the certificates of all authorities takes 25 ms, and each run opens several clients.
     return httpx.create_ssl_context()
 
@@ -179,7 +189,9 @@ def _remedy(feed: VendorFeed, status: int) -> str:
     return "the vendor may have changed its interface: compare with its documentation"
 
 
-def _in_words(error: httpx.HTTPError, feed: VendorFeed) -> str:
+def _in_words(error: "httpx.HTTPError", feed: VendorFeed) -> str:
+    import httpx
+
     if isinstance(error, httpx.ConnectTimeout):
         return f"no connection within {feed.connect_timeout_seconds:g} s (connect_timeout_seconds)"
     if isinstance(error, httpx.TimeoutException):
@@ -199,6 +211,8 @@ def _root(error: BaseException) -> BaseException:
 
 
 def _without_query(record: logging.LogRecord) -> bool:
+    import httpx
+
     if isinstance(record.args, tuple):
         record.args = tuple(
             arg.copy_with(query=None) if isinstance(arg, httpx.URL) else arg for arg in record.args

@@ -9,11 +9,10 @@ import json
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PLACEHOLDER = "\x01rows"
 """Stands in the document where the rows were."""
@@ -33,7 +32,7 @@ class TextRows:
         section: The rows as they were, without the outer brackets.
     """
 
-    columns: pa.Table
+    columns: "pa.Table"
     section: bytes
 
     def to_lists(self) -> list[Any]:
@@ -76,7 +75,7 @@ def _opening(member: str) -> re.Pattern[bytes]:
     return re.compile(rb'"' + re.escape(member.encode()) + rb'"\s*:\s*(\[)\[')
 
 
-def _parse(section: bytes) -> pa.Table | None:
+def _parse(section: bytes) -> "pa.Table | None":
     if not section or any(mark in section for mark in _NOT_PLAIN):
         return None
     is_spaced = b"], [" in section
@@ -100,7 +99,10 @@ def _parse(section: bytes) -> pa.Table | None:
     return table if is_whole else None
 
 
-def _read(text: bytes, width: int) -> pa.Table | None:
+def _read(text: bytes, width: int) -> "pa.Table | None":
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+
     names = [str(number) for number in range(width)]
     try:
         return pa_csv.read_csv(
@@ -123,9 +125,11 @@ def _read(text: bytes, width: int) -> pa.Table | None:
 
 
 def _accounts_for(
-    text_bytes: int, table: pa.Table, is_text: list[bool], *, may_hold_commas: bool
+    text_bytes: int, table: "pa.Table", is_text: list[bool], *, may_hold_commas: bool
 ) -> bool:
     """Whether every byte is part of a cell, a quote around a text, a comma, a break or a null."""
+    import pyarrow.compute as pc
+
     counted = table.num_rows * len(is_text) - 1
     for column, has_quotes in zip(table.columns, is_text, strict=True):
         cells = column.combine_chunks()
@@ -140,7 +144,7 @@ def _accounts_for(
     return bool(counted == text_bytes)
 
 
-def content_of(texts: pa.StringArray) -> bytes:
+def content_of(texts: "pa.StringArray") -> bytes:
     """The bytes of all texts, one after the other; nulls have none."""
     if texts.null_count:
         texts = texts.drop_null()

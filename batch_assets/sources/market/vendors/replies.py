@@ -2,28 +2,24 @@
 
 A number of JSON stays the text it is on the wire, because a binary float would change it. What a
 cell means belongs in parse.py.
+
+Modules of vendors import this one, and are imported themselves where definitions are built: Arrow
+is imported where an answer is read.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from batch_assets.contracts.batch import Original
 from batch_assets.errors import SourceUnavailable, UnreadableSource
-from batch_assets.sources.market.raw_table import Malformed, RawTable, layout_of
-from batch_assets.sources.market.vendors.json_rows import (
-    PLACEHOLDER,
-    TextRows,
-    content_of,
-    take_rows,
-)
+from batch_assets.sources.market.vendors.json_rows import PLACEHOLDER, TextRows, take_rows
 from batch_assets.sources.market.vendors.vendor import Fetched
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from batch_assets.sources.market.raw_table import Malformed
 
 _QUOTED_CHARACTERS = 120
 
@@ -130,6 +126,8 @@ def fetched_rows(label: str, header: Sequence[Any], items: "Sequence[Any] | Text
         header: The vendor's column names, in the order of the lists.
         items: One list for each row; anything else, and a list of another length, is malformed.
     """
+    import numpy as np
+
     names = [str(name) for name in header]
     width = len(names)
     if isinstance(items, TextRows):
@@ -159,7 +157,9 @@ def fetched_records(label: str, names: Sequence[str], items: Sequence[Any]) -> F
     return _fetched(label, names, columns, _malformed(items, is_row))
 
 
-def _malformed(items: Sequence[Any], is_row: list[bool]) -> tuple[Malformed, ...]:
+def _malformed(items: Sequence[Any], is_row: list[bool]) -> "tuple[Malformed, ...]":
+    from batch_assets.sources.market.raw_table import Malformed
+
     if all(is_row):
         return ()
     return tuple(
@@ -177,8 +177,11 @@ def _fetched(
     label: str,
     names: Sequence[str],
     columns: Sequence[Sequence[Any]],
-    malformed: tuple[Malformed, ...],
+    malformed: "tuple[Malformed, ...]",
 ) -> Fetched:
+    import numpy as np
+    import pyarrow as pa
+
     cells = pa.table([_text_column(values) for values in columns], names=list(names))
     places = np.arange(1, cells.num_rows + len(malformed) + 1, dtype=np.int64)
     if malformed:
@@ -186,7 +189,9 @@ def _fetched(
     return Fetched(label, cells, places, malformed)
 
 
-def _text_column(values: Sequence[Any]) -> pa.Array:
+def _text_column(values: Sequence[Any]) -> "pa.Array":
+    import pyarrow as pa
+
     try:
         return pa.array(values, pa.string())
     except (pa.ArrowException, TypeError):  # a boolean, or a list where a number should be
@@ -201,6 +206,11 @@ def _as_text(value: Any) -> str | None:
 
 def join_fetched(label: str, parts: Sequence[Fetched]) -> Fetched:
     """Several answers as one, places counted on."""
+    import numpy as np
+    import pyarrow as pa
+
+    from batch_assets.sources.market.raw_table import Malformed
+
     if len(parts) == 1:
         return parts[0]
     places: list[np.ndarray] = []
@@ -223,7 +233,10 @@ def rows_where(fetched: Fetched, column: str, value: str) -> Fetched:
     Raises:
         UnreadableSource: The answer has no such column.
     """
-    _require_columns(fetched, [column])
+    import numpy as np
+    import pyarrow.compute as pc
+
+    require_columns(fetched, [column])
     kept = pc.fill_null(pc.equal(fetched.cells.column(column), value), False)
     places = fetched.places[np.asarray(kept.to_numpy(), bool)]
     return Fetched(fetched.label, fetched.cells.filter(kept), places, fetched.malformed)
@@ -235,13 +248,18 @@ def rows_with(fetched: Fetched, columns: Sequence[str]) -> Fetched:
     Raises:
         UnreadableSource: The answer has not all of them.
     """
-    _require_columns(fetched, columns)
+    require_columns(fetched, columns)
     return Fetched(
         fetched.label, fetched.cells.select(list(columns)), fetched.places, fetched.malformed
     )
 
 
-def _require_columns(fetched: Fetched, columns: Sequence[str]) -> None:
+def require_columns(fetched: Fetched, columns: Sequence[str]) -> None:
+    """See that an answer has these columns.
+
+    Raises:
+        UnreadableSource: It has not all of them.
+    """
     names = fetched.cells.column_names
     missing = [name for name in columns if name not in names]
     if missing:
@@ -249,64 +267,3 @@ def _require_columns(fetched: Fetched, columns: Sequence[str]) -> None:
             f"{fetched.label}: the answer has the columns {', '.join(names)}, expected also "
             f"{', '.join(missing)}; the vendor may have changed its format"
         )
-
-
-def as_raw_table(
-    fetched: Fetched, columns: Mapping[str, str], *, required: Sequence[str]
-) -> RawTable:
-    """An answer as the parser takes it.
-
-    Args:
-        fetched: The answer.
-        columns: For each value of a bar, the vendor's column.
-        required: Values without which there is no bar.
-
-    Raises:
-        UnreadableSource: A required column is not in the answer.
-    """
-    _require_columns(fetched, [columns[target] for target in required if target in columns])
-    names = fetched.cells.column_names
-    return RawTable(
-        file=fetched.label,
-        columns={
-            target: fetched.cells.column(name).combine_chunks()
-            for target, name in columns.items()
-            if name in names
-        },
-        rows=fetched.places,
-        read_rows=fetched.read_rows,
-        column_count=len(names),
-        originals=lambda indices: _originals(fetched.cells, indices),
-        malformed=fetched.malformed,
-        layout=layout_of(
-            names,
-            {target: names.index(name) for target, name in columns.items() if name in names},
-        ),
-    )
-
-
-def _originals(cells: pa.Table, indices: Sequence[int]) -> list[Original]:
-    rows: list[Original] = cells.take(pa.array(indices, pa.int64())).to_pylist()
-    return rows
-
-
-def hash_answer(fetched: Fetched, names: Sequence[str], fingerprint: str) -> str:
-    """Identity of the cells that become bars; the rest of an answer may differ each time.
-
-    Args:
-        fetched: The answer.
-        names: The vendor's columns that matter.
-        fingerprint: Identity of what decides which rows the cells become.
-    """
-    digest = hashlib.sha256(f"{fingerprint}\n{fetched.read_rows}\n".encode())
-    for name in names:
-        if name not in fetched.cells.column_names:
-            continue
-        # Lengths first, so that no two different columns give the same bytes; -1 is a null.
-        texts = fetched.cells.column(name).combine_chunks()
-        lengths = pc.fill_null(pc.binary_length(texts), -1).to_numpy()
-        digest.update(f"{name}\n".encode() + lengths.tobytes())
-        digest.update(content_of(texts))
-    for record in fetched.malformed:
-        digest.update(f"{record.row}\0{record.text}\n".encode())
-    return digest.hexdigest()

@@ -20,8 +20,8 @@ from batch_assets.sources.market.source import DayInput, DayReason, DayState
 from batch_assets.sources.market.spellings import Spellings
 from batch_assets.sources.market.vendors.feed_symbols import source_identity, with_identity
 from batch_assets.sources.market.vendors.own_calendar import OwnCalendar
+from batch_assets.sources.market.vendors.raw_answers import as_raw_table, hash_answer
 from batch_assets.sources.market.vendors.registry import kind_of
-from batch_assets.sources.market.vendors.replies import as_raw_table, hash_answer
 from batch_assets.sources.market.vendors.vendor import AnswersDays, VendorAccess
 
 T = TypeVar("T")

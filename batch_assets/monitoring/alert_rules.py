@@ -67,11 +67,13 @@ class Change:
 
     Attributes:
         is_forgotten: It never fired and is over: nothing of it is kept.
+        names: Of what the sample counts, the first ones.
     """
 
     alert: Alert
     message: MessageKind | None = None
     is_forgotten: bool = False
+    names: tuple[str, ...] = ()
 
 
 def evaluate_alerts(
@@ -90,7 +92,10 @@ def evaluate_alerts(
         for sample in _samples_of(rule, samples):
             key = (name, sample.subject)
             measured.add(key)
-            changes.extend(_judge(name, rule, sample, known.get(key), now))
+            changes.extend(
+                replace(change, names=sample.names)
+                for change in _judge(name, rule, sample, known.get(key), now)
+            )
     for key, alert in known.items():
         if key not in measured:
             written = rules.get(alert.rule)

@@ -118,7 +118,7 @@ def _store(
     row = conn.execute(read_query(query), asdict(alert)).fetchone()
     if change.message is None or row is None:
         return
-    payload = build_message(alert, change.message, language, now)
+    payload = build_message(alert, change.message, language, now, change.names)
     for name, channel in channels.items():
         if _is_told(conn, name, channel, change.message, alert, row[0]):
             conn.execute(

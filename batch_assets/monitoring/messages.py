@@ -3,6 +3,7 @@
 What is wrong, since when, what it affects, and the first command. docs/monitoring.md says more.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -58,6 +59,11 @@ _RULES: dict[str, tuple[str, str, str]] = {
         "数据源多次失败，暂停请求",
         "batch-assets doctor",
     ),
+    "silent_devices": (
+        "devices sent records and then stopped",
+        "设备停止上报数据",
+        "batch-assets devices silent",
+    ),
     "undelivered": (
         "messages of devices were refused too often and are given up",
         "设备消息多次被拒绝，已放弃发送",
@@ -80,9 +86,21 @@ _SEVERITIES = {
 
 
 def build_message(
-    alert: Alert, kind: MessageKind, language: Language, now: datetime
+    alert: Alert,
+    kind: MessageKind,
+    language: Language,
+    now: datetime,
+    names: Sequence[str] = (),
 ) -> dict[str, object]:
-    """What is stored and sent: a title, a text, and the fields they are made of."""
+    """What is stored and sent: a title, a text, and the fields they are made of.
+
+    Args:
+        alert: As it is stored.
+        kind: What people are told of it.
+        language: In which.
+        now: The present.
+        names: Of what is counted, the first ones.
+    """
     english, chinese, command = _RULES.get(
         alert.rule, ("the limit of a rule is passed", "超过规则限值", "batch-assets alerts list")
     )
@@ -95,9 +113,11 @@ def build_message(
     if kind is MessageKind.RESOLVED:
         lines = [_OVER[language].format(over=over, since=since, why=_ending(alert, language))]
     elif language == "zh":
-        lines = [f"{what}。", f"数值 {value}，允许 {allowed}；自 {since}。", f"命令：{command}"]
+        seen = f"数值 {value}，允许 {allowed}；自 {since}。"
+        lines = [f"{what}。", seen, *_named(names, language), f"命令：{command}"]
     else:
-        lines = [f"{what}.", f"Seen {value}, allowed {allowed}; since {since}.", f"Run: {command}"]
+        seen = f"Seen {value}, allowed {allowed}; since {since}."
+        lines = [f"{what}.", seen, *_named(names, language), f"Run: {command}"]
     return {
         "title": title,
         "text": "\n".join(lines),
@@ -109,8 +129,15 @@ def build_message(
         "value": alert.value,
         "allowed": alert.allowed,
         "since": alert.broken_since.isoformat(),
+        "names": list(names),
         "alert_id": alert.alert_id,
     }
+
+
+def _named(names: Sequence[str], language: Language) -> list[str]:
+    if not names:
+        return []
+    return [f"最久的：{'、'.join(names)}"] if language == "zh" else [f"Longest: {', '.join(names)}"]
 
 
 def message_of_test(language: Language, now: datetime) -> dict[str, object]:

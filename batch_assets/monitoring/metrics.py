@@ -30,11 +30,16 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One value of a metric."""
+    """One value of a metric.
+
+    Attributes:
+        names: Of what it counts, the first ones; for messages to people, never a label.
+    """
 
     metric: str
     labels: Mapping[str, str]
     value: float
+    names: tuple[str, ...] = ()
 
     @property
     def subject(self) -> str:
@@ -56,6 +61,7 @@ _WRITTEN = (
     ("waiting", "queue", "Rows or messages that wait."),
     ("oldest_waiting_seconds", "queue", "How long the oldest of them has waited."),
     ("queue_used_ratio", "queue", "How full a bounded queue is; at 1 it refuses more."),
+    ("devices_silent", "", "Devices that sent records and then stopped."),
     ("device_outbox_dead", "", "Messages of devices that were refused too often."),
     ("leases", "", "Windows and shards being written now."),
     ("oldest_lease_seconds", "", "How long the oldest lease has been held."),

@@ -136,6 +136,7 @@ DEFAULT_RULES: Mapping[str, Mapping[str, object]] = {
         "warning_above": 0.0,
         "for_seconds": 300.0,
     },
+    "silent_devices": {"metric": "batch_assets_devices_silent", "warning_above": 0.0},
     "undelivered": {"metric": "batch_assets_device_outbox_dead", "warning_above": 0.0},
 }
 

@@ -16,6 +16,7 @@ from batch_assets.execution.usage import Usage, read_usage
 from batch_assets.monitoring.feed_lag import read_feed_lags
 from batch_assets.monitoring.metrics import Sample
 from batch_assets.monitoring.settings import read_alert_settings
+from batch_assets.monitoring.silent_devices import read_silence
 from batch_assets.postgres.sql_files import read_query
 from batch_assets.settings import Settings
 from batch_assets.sources.devices.settings import read_device_settings
@@ -61,6 +62,7 @@ def read_snapshot(conn: psycopg.Connection, settings: Settings, now: datetime) -
     return [
         *read_database_samples(conn, SnapshotOptions.of(settings)),
         *read_feed_lags(conn, settings, now),
+        read_silence(conn, read_device_settings(settings), now),
         *usage_samples(read_usage()),
         *_isolated_samples(settings.state_dir / SPOOL_NAME),
     ]

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,6 +28,7 @@ from batch_assets.loading.batch_metrics import (
     summarize_batches,
 )
 from batch_assets.loading.leases import Connector
+from batch_assets.monitoring.silent_devices import SilentDevice, read_silent_devices
 from batch_assets.ops.service import ready_database_url
 from batch_assets.postgres.connect import connect, translating_errors
 from batch_assets.postgres.sql_files import read_query
@@ -184,6 +185,18 @@ def read_device_status() -> DeviceStatus:
         failed_files=files.get("failed", 0),
         batches=batches.get(None),
     )
+
+
+def list_silent_devices(settings: Settings, *, limit: int | None = None) -> Sequence[SilentDevice]:
+    """Devices that sent records and then stopped, the longest silence first.
+
+    Args:
+        settings: Say which silence is one.
+        limit: The most to return; None for all.
+    """
+    with _reading(settings) as conn:
+        section = read_device_settings(settings)
+        return read_silent_devices(conn, section, datetime.now(UTC), limit=limit)
 
 
 def reshard(shards: int, *, dry_run: bool = False) -> Resharded:

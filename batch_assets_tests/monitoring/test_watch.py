@@ -51,6 +51,11 @@ OUTBOX = """
 INSERT INTO devices.outbox (destination, bucket, device_sn, kind, payload, load_id, dead_at)
 VALUES ('webhook', 1, 'a', 'alert_opened', '{}', 1, now())
 """
+LATEST = """
+INSERT INTO devices.latest (device_sn, measured_at, load_id)
+VALUES (%s, clock_timestamp() - make_interval(hours => %s), 1)
+ON CONFLICT (device_sn) DO UPDATE SET measured_at = excluded.measured_at
+"""
 WINDOW = """
 INSERT INTO ops.windows (target, scope, window_key, row_count, contract_version, load_id)
 VALUES ('market.daily_bars', 'us', %s, 1, '1', 1)
@@ -105,6 +110,11 @@ STORIES = {
     "vendor_breaker": Story(
         lambda s: s.execute(VENDOR),
         lambda s: s.execute("UPDATE ops.rate_limits SET breaker_state = 'closed'"),
+        "warning",
+    ),
+    "silent_devices": Story(
+        lambda s: s.execute(LATEST, "A", 25),
+        lambda s: s.execute(LATEST, "A", 0),
         "warning",
     ),
     "undelivered": Story(
@@ -255,3 +265,22 @@ def test_watching_goes_on_after_the_database_refused_a_statement(
     finally:
         stop.set()
         thread.join()
+
+
+def test_silent_devices_are_named_longest_silence_first(system: System) -> None:
+    watch = Watch(system, "silent_devices")
+    for number in range(12):
+        system.execute(LATEST, f"SN-{number:02}", 30 + number)
+    system.execute(LATEST, "SENDS", 23)
+    # What has not been heard of for a month is out of use.
+    system.execute(LATEST, "RETIRED", 24 * 31)
+
+    watch.after(0)
+    watch.after(60)
+
+    ((payload,),) = system.execute("SELECT payload FROM ops.alert_messages")
+    assert isinstance(payload, dict)
+    assert payload["value"] == 12
+    assert payload["names"] == [f"SN-{number:02}" for number in range(11, 1, -1)]
+    assert "Longest: SN-11, SN-10, " in str(payload["text"])
+    assert str(payload["text"]).endswith("Run: batch-assets devices silent")

@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import asdict
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -133,6 +134,42 @@ def _print_status(found: "DeviceStatus") -> None:
         f"{found.workers} workers; files {found.waiting_files} waiting, "
         f"{found.failed_files} failed\n"
     )
+
+
+@app.command()
+def silent(
+    *,
+    limit: Annotated[int, typer.Option(help="Lines to print; 0 for all.", min=0)] = 50,
+    as_json: _Json = False,
+) -> None:
+    """Devices that sent records and then stopped; 1 if there are any."""
+    from batch_assets.monitoring.messages import amount
+    from batch_assets.ops.devices import list_silent_devices
+    from batch_assets.settings import load_settings
+    from batch_assets.sources.devices.settings import read_device_settings
+
+    settings = load_settings()
+    found = list_silent_devices(settings, limit=limit or None)
+    table = Table("device", "newest record", "silent for")
+    for device in found:
+        newest = device.measured_at.astimezone(UTC).isoformat(timespec="seconds")
+        if as_json:
+            line = {
+                "version": 1,
+                "event": "silent_device",
+                "device_sn": device.device_sn,
+                "measured_at": newest,
+                "silent_seconds": round(device.silent_seconds, 1),
+            }
+            sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+        table.add_row(device.device_sn, newest, amount("silent_seconds", device.silent_seconds))
+    allowed = amount("silent_seconds", read_device_settings(settings).silent_seconds)
+    count = found[0].silent_count if found else 0
+    if found and not as_json:
+        Console().print(table)
+    sys.stderr.write(f"{count} devices sent nothing for more than {allowed}\n")
+    if found:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -63,6 +63,12 @@ class DeviceSettings(BaseModel):
     scan_seconds: float = Field(
         default=5.0, gt=0, description="continuous mode: between two looks at the folder"
     )
+    silent_seconds: float = Field(
+        default=86_400.0, gt=0, description="a device that sent nothing for so long is silent"
+    )
+    silent_forget_days: int = Field(
+        default=30, ge=1, description="a device that is silent for longer is out of use"
+    )
     error_ratio_max: float = Field(
         default=0.05, ge=0, le=1, description="rejected rows of a day that are still healthy"
     )

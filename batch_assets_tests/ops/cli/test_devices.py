@@ -101,6 +101,31 @@ def test_status_says_what_waits_and_reshard_moves_few_buckets(
     assert "nobody" in capsys.readouterr().out
 
 
+def test_devices_that_stopped_sending_are_listed_longest_silence_first(
+    project: Path, postgres: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (project / "batch_assets.toml").open("a") as file:
+        file.write("silent_seconds = 3600\n")
+    assert run(["devices", "silent"]) == 0
+    with psycopg.connect(postgres) as conn:
+        conn.execute(
+            "INSERT INTO devices.latest (device_sn, measured_at, load_id) VALUES"
+            " ('A', now() - interval '2 hours', 1), ('B', now() - interval '3 days', 1),"
+            " ('C', now(), 1)"
+        )
+    capsys.readouterr()
+
+    assert run(["devices", "silent", "--json"]) == 1
+
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["device_sn"] for one in found] == ["B", "A"]
+    assert found[1]["silent_seconds"] == pytest.approx(7200, abs=60)
+    assert run(["devices", "silent", "--limit", "1"]) == 1
+    shown = capsys.readouterr()
+    assert ("B" in shown.out, "A" in shown.out) == (True, False)
+    assert "2 devices sent nothing for more than 1.0 h" in shown.err
+
+
 @pytest.mark.long
 def test_run_writes_what_comes_and_ends_well_when_it_is_told_to(
     project: Path, postgres: str

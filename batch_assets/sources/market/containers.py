@@ -3,21 +3,25 @@
 What the bytes mean belongs in csv_blocks.py and workbooks.py.
 """
 
+import bz2
 import fnmatch
 import gzip
 import hashlib
 import io
+import lzma
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
+import pyarrow as pa
+
 from batch_assets.errors import SourceChanged, SourceUnavailable, UnreadableSource
-from batch_assets.sources.market.feed import FileFeed
+from batch_assets.sources.market.feed import FileFeed, FileFormat
 
 READ_BYTES = 4 * 1024 * 1024
 # Text packs 5 to 20 times; a file of zeros packs 1,000 times.
@@ -81,7 +85,7 @@ def identify(path: Path, folder: Path) -> FileIdentity:
     return FileIdentity(name, after.st_size, after.st_mtime_ns, digest.hexdigest())
 
 
-def iter_checked(path: Path, expected: FileIdentity) -> Iterator[bytes]:
+def iter_checked(path: Path, expected: FileIdentity) -> Generator[bytes, None, None]:
     """The file in pieces; fails at the end, before anything is committed, if it has changed."""
     digest = hashlib.sha256()
     with _opened(path, expected.name) as stream:
@@ -91,20 +95,47 @@ def iter_checked(path: Path, expected: FileIdentity) -> Iterator[bytes]:
     _refuse_change(digest.hexdigest(), expected)
 
 
-def iter_gunzipped(path: Path, expected: FileIdentity, feed: FileFeed) -> Iterator[bytes]:
-    """Decompressed bytes of a gzip file, checked like `iter_checked`."""
+def iter_unpacked(
+    pieces: Iterator[bytes], packed: FileFormat, expected: FileIdentity, feed: FileFeed
+) -> Iterator[bytes]:
+    """Decompressed bytes of a packed text file.
+
+    Args:
+        pieces: The file as it is; `iter_checked` sees to it that it is all of it.
+        packed: CSV_GZ, CSV_BZ2, CSV_XZ or CSV_ZST.
+
+    Raises:
+        UnreadableSource: It is cut off or damaged, or unpacks to more than the feed allows.
+    """
     guard = _Guard(expected, feed)
-    source = _Hashing(iter_checked(path, expected))
+    source = cast("IO[bytes]", io.BufferedReader(_Pieces(pieces), READ_BYTES))
     try:
-        with gzip.GzipFile(
-            fileobj=cast("IO[bytes]", io.BufferedReader(source, READ_BYTES))
-        ) as zipped:
-            yield from _guarded(zipped, guard)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        with _UNPACKERS[packed](source) as unpacked:
+            yield from _guarded(unpacked, guard)
+    # Each library has errors of its own; those of the disk have become a SourceUnavailable before.
+    except (EOFError, OSError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
         raise UnreadableSource(
-            f"{expected.name}: not a complete gzip file ({error}); "
+            f"{expected.name}: not a complete {_NAMES[packed]} file ({error}); "
             "fetch it again, it may have been cut off while it was copied"
         ) from error
+
+
+def _unpack_zst(source: IO[bytes]) -> IO[bytes]:
+    return cast("IO[bytes]", pa.CompressedInputStream(pa.PythonFile(source, mode="r"), "zstd"))
+
+
+_UNPACKERS: Mapping[FileFormat, Callable[[IO[bytes]], IO[bytes]]] = {
+    FileFormat.CSV_GZ: lambda source: cast("IO[bytes]", gzip.GzipFile(fileobj=source)),
+    FileFormat.CSV_BZ2: bz2.BZ2File,
+    FileFormat.CSV_XZ: lzma.LZMAFile,
+    FileFormat.CSV_ZST: _unpack_zst,
+}
+_NAMES = {
+    FileFormat.CSV_GZ: "gzip",
+    FileFormat.CSV_BZ2: "bzip2",
+    FileFormat.CSV_XZ: "xz",
+    FileFormat.CSV_ZST: "Zstandard",
+}
 
 
 def iter_members(
@@ -138,7 +169,7 @@ def _chosen_members(archive: zipfile.ZipFile, expected: FileIdentity, feed: File
     return chosen
 
 
-def _guarded(stream: IO[bytes] | gzip.GzipFile, guard: "_Guard") -> Iterator[bytes]:
+def _guarded(stream: IO[bytes], guard: "_Guard") -> Iterator[bytes]:
     while piece := stream.read(READ_BYTES):
         guard.count(len(piece))
         yield piece
@@ -198,7 +229,7 @@ def _refuse_change(sha256: str, expected: FileIdentity) -> None:
         )
 
 
-class _Hashing(io.RawIOBase):
+class _Pieces(io.RawIOBase):
     """A readable file over pieces of bytes."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:

@@ -1,6 +1,7 @@
 """Delimited text to raw tables: whole records in blocks of bounded size, typed where possible."""
 
 import codecs
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from batch_assets.contracts.batch import Original
 from batch_assets.errors import UnreadableSource
 from batch_assets.sources.market.columns import locate
 from batch_assets.sources.market.feed import FileFeed
+from batch_assets.sources.market.first_bytes import refuse_page
 from batch_assets.sources.market.numbers import NumberColumn
 from batch_assets.sources.market.raw_table import Malformed, RawTable, layout_of
 from batch_assets.sources.market.records import (
@@ -26,7 +28,14 @@ from batch_assets.sources.market.records import (
 # costs about six times its size while it is parsed.
 BLOCK_BYTES = 4 * 1024 * 1024
 _MAX_RECORD_BYTES = 1024 * 1024
-_BOM = codecs.BOM_UTF8
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# What tells whether rows end with a delimiter that the header does not have.
+_FIRST_ROWS = 3
+_FIRST_ROWS_BYTES = 16_384
 _TEXT = pa.string()
 _CODED = pa.dictionary(pa.int32(), pa.string())
 
@@ -82,22 +91,28 @@ def read_csv_tables(
 
 
 def _as_utf8(chunks: Iterator[bytes], feed: FileFeed, file: str) -> Iterator[bytes]:
-    if feed.encoding in ("utf-8", "utf-8-sig", "ascii"):
-        for index, chunk in enumerate(chunks):
-            yield chunk.removeprefix(_BOM) if index == 0 else chunk
+    head = next(chunks, b"")
+    encoding, said_by = feed.encoding, f"correct `encoding` of feed {feed.name}, or"
+    # A byte order mark is in no other encoding's text: it knows better than a configuration.
+    for mark, marked in _MARKS:
+        if head.startswith(mark):
+            encoding, said_by = marked, "its first bytes say so;"
+    if encoding in ("utf-8", "utf-8-sig", "ascii"):
+        yield head.removeprefix(codecs.BOM_UTF8)
+        yield from chunks
         return
-    decoder = codecs.getincrementaldecoder(feed.encoding)(errors="strict")
+    decoder = codecs.getincrementaldecoder(encoding)(errors="strict")
     offset = 0
     try:
-        for chunk in chunks:
+        for chunk in itertools.chain((head,), chunks):
             yield decoder.decode(chunk).encode("utf-8")
             offset += len(chunk)
         yield decoder.decode(b"", final=True).encode("utf-8")
     except UnicodeError as error:
         place = offset + getattr(error, "start", 0)
         raise UnreadableSource(
-            f"{file}: bytes near offset {place} are not {feed.encoding} ({error}); "
-            f"correct `encoding` of feed {feed.name}, or repair the file"
+            f"{file}: bytes near offset {place} are not {encoding} ({error}); "
+            f"{said_by} repair the file"
         ) from error
 
 
@@ -132,17 +147,38 @@ def _read_head(
         line += 1
     if not block.strip():
         return None, b"", line
+    refuse_page(block, file)
     records = split_records(_first_record(block))
     head = _decode_head(records, feed, file)
     names = fields_of(head, feed.delimiter)
     if feed.header:
         line += int(block.count(b"\n", 0, int(records.ends[0]) + 1))
         block = block[int(records.ends[0]) + 1 :]
+        names = _fit_trailing_delimiter(names, block, feed)
     else:
         names = [f"column {index}" for index in range(1, len(names) + 1)]
     places, missing = locate(feed.columns, tuple(names))
     check_places(feed, missing, names, file)
     return CsvLayout(names=names, places=places, numbers=numbers), block, line
+
+
+def _fit_trailing_delimiter(names: list[str], rows: bytes, feed: FileFeed) -> list[str]:
+    """The header's names for rows that end with one delimiter more, or less, than the header.
+
+    The first rows have to agree: a single one is a broken record.
+    """
+    end = rows.rfind(b"\n", 0, _FIRST_ROWS_BYTES) + 1 or len(rows)
+    records = split_records(rows[:end])
+    rows_fields = [
+        fields_of(records.text(index), feed.delimiter)
+        for index in range(min(len(records), _FIRST_ROWS))
+    ]
+    counts = {len(fields) for fields in rows_fields}
+    if counts == {len(names) + 1} and not any(fields[-1].strip() for fields in rows_fields):
+        return [*names, ""]
+    if counts == {len(names) - 1} and not names[-1].strip():
+        return names[:-1]
+    return names
 
 
 def _first_record(block: bytes) -> bytes:

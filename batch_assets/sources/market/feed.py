@@ -41,6 +41,9 @@ class FileFormat(StrEnum):
 
     CSV = "csv"
     CSV_GZ = "csv.gz"
+    CSV_BZ2 = "csv.bz2"
+    CSV_XZ = "csv.xz"
+    CSV_ZST = "csv.zst"
     ZIP = "zip"
     PARQUET = "parquet"
     XLSX = "xlsx"
@@ -201,7 +204,9 @@ class FileFeed(Feed):
     folder: Path = Field(description="relative paths start at the configuration's folder")
     files: str = Field(default="*", min_length=1, description="glob; {date} or {date:%Y%m%d}")
     layout: Layout
-    format: FileFormat | None = Field(default=None, description="else told by the file's name")
+    format: FileFormat | None = Field(
+        default=None, description="else told by the file's name and first bytes"
+    )
     encoding: str = "utf-8"
     delimiter: str = Field(default=",", min_length=1, max_length=1)
     decimal: Literal[".", ","] = Field(default=".", description="mark before the decimals")

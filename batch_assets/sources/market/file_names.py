@@ -70,6 +70,9 @@ def file_format(feed: FileFeed, name: str) -> FileFormat | None:
 
 _BY_NAME = (
     (r"\.gz$", FileFormat.CSV_GZ),
+    (r"\.bz2$", FileFormat.CSV_BZ2),
+    (r"\.xz$", FileFormat.CSV_XZ),
+    (r"\.zst$", FileFormat.CSV_ZST),
     (r"\.zip$", FileFormat.ZIP),
     (r"\.(parquet|pq)$", FileFormat.PARQUET),
     (r"\.xls[xmb]?$", FileFormat.XLSX),

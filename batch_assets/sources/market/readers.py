@@ -1,23 +1,28 @@
 """A file of any format to raw tables."""
 
 import hashlib
+import itertools
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from batch_assets.errors import UnreadableSource
 from batch_assets.sources.market.containers import (
     FileIdentity,
     iter_checked,
-    iter_gunzipped,
     iter_members,
+    iter_unpacked,
 )
 from batch_assets.sources.market.csv_blocks import read_csv_tables
 from batch_assets.sources.market.feed import Feed, FileFeed, FileFormat
 from batch_assets.sources.market.file_names import file_format
+from batch_assets.sources.market.first_bytes import HEAD_BYTES, recognise, refuse_page
 from batch_assets.sources.market.numbers import NumberColumn
 from batch_assets.sources.market.parse import PARSER_VERSION
 from batch_assets.sources.market.raw_table import RawTable
 from batch_assets.sources.market.sheets import read_parquet_tables, read_workbook_tables
+
+_BINARY = frozenset({FileFormat.ZIP, FileFormat.PARQUET, FileFormat.XLSX})
 
 # What decides when and how often a feed is read, and not what its cells mean.
 _NOT_MEANING = frozenset(
@@ -56,23 +61,28 @@ def read_tables(
         UnreadableSource: It cannot be opened, unpacked or decoded, or lacks a mapped column.
         SourceChanged: It is no longer what was identified.
     """
-    packed = file_format(feed, identity.name)
-    if packed is FileFormat.CSV:
-        yield from read_csv_tables(iter_checked(path, identity), feed, numbers, identity.name)
-    elif packed is FileFormat.CSV_GZ:
-        chunks = iter_gunzipped(path, identity, feed)
-        yield from read_csv_tables(chunks, feed, numbers, identity.name)
-    elif packed is FileFormat.ZIP:
-        yield from _read_zip(path, identity, feed, numbers)
-    elif packed is FileFormat.PARQUET:
-        yield from read_parquet_tables(path, identity, feed)
-    elif packed is FileFormat.XLSX:
-        yield from read_workbook_tables(path, identity, feed)
-    else:
+    by_name = file_format(feed, identity.name)
+    if by_name is None:
         raise UnreadableSource(
             f"{identity.name}: its name does not tell its format; set `format` of feed {feed.name} "
             f"to one of {', '.join(FileFormat)}"
         )
+    with closing(iter_checked(path, identity)) as pieces:
+        head = next(pieces, b"")
+        packed = by_name if feed.format is not None else recognise(head[:HEAD_BYTES], by_name)
+        if packed not in _BINARY:
+            text: Iterator[bytes] = itertools.chain((head,), pieces)
+            if packed is not FileFormat.CSV:
+                text = iter_unpacked(text, packed, identity, feed)
+            yield from read_csv_tables(text, feed, numbers, identity.name)
+            return
+    refuse_page(head, identity.name)
+    if packed is FileFormat.ZIP:
+        yield from _read_zip(path, identity, feed, numbers)
+    elif packed is FileFormat.PARQUET:
+        yield from read_parquet_tables(path, identity, feed)
+    else:
+        yield from read_workbook_tables(path, identity, feed)
 
 
 def _read_zip(

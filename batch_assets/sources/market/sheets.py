@@ -4,6 +4,7 @@ Cells become the text a person sees in them, so that one set of rules types all 
 float becomes its shortest decimal, which is what was written into it.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -151,9 +152,22 @@ def _column_text(values: pa.Array, zone_name: str) -> pa.Array:
         values = pc.strftime(_wall_clock(values, zone_name), format="%Y-%m-%d")
     if pa.types.is_floating(values.type):
         values = values.cast(pa.float64()) if values.type != pa.float64() else values
-    if pa.types.is_nested(values.type) or pa.types.is_binary(values.type):
+    if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
+        # Text whose writer did not say that it is text, as older programs and Spark leave it.
+        with contextlib.suppress(pa.ArrowInvalid):
+            return values.cast(pa.string())
+    if not _is_plain(values.type):
         return pa.array([None if value is None else str(value) for value in values.to_pylist()])
     return values.cast(pa.string())
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    return not (
+        pa.types.is_nested(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    )
 
 
 def _wall_clock(values: pa.Array, zone_name: str) -> pa.Array:

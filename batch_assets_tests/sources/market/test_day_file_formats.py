@@ -1,8 +1,11 @@
 """A day's file packed, as a workbook or as Parquet; what is cut off, hostile or unknown."""
 
+import bz2
 import gzip
 import io
+import lzma
 import zipfile
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -187,3 +190,126 @@ def test_a_name_that_does_not_tell_the_format_is_refused(
 
     with pytest.raises(UnreadableSource, match="its name does not tell its format"):
         open_day(make_source(files="{date}"))
+
+
+PACKERS: list[tuple[str, Callable[[bytes], bytes]]] = [
+    ("gz", gzip.compress),
+    ("bz2", bz2.compress),
+    ("xz", lzma.compress),
+    ("zst", lambda data: bytes(pa.compress(data, codec="zstd", asbytes=True))),
+]
+
+
+@pytest.mark.parametrize(("ending", "pack"), PACKERS, ids=[ending for ending, _ in PACKERS])
+def test_packed_text_is_read_in_one_stream_or_in_several_and_refused_when_cut_off(
+    folder: Path, make_source: SourceMaker, ending: str, pack: Callable[[bytes], bytes]
+) -> None:
+    path = folder / f"{ISO}.csv.{ending}"
+    half = ROWS.index(b"\n", len(ROWS) // 2) + 1
+    path.write_bytes(pack(ROWS[:half]) + pack(ROWS[half:]))
+    source = make_source(files="{date}.csv." + ending)
+
+    assert sum(batch.rows.num_rows for batch in read_all(open_day(source))) == 300
+
+    path.write_bytes(pack(ROWS)[:-20])
+    with pytest.raises(UnreadableSource, match="fetch it again"):
+        read_all(open_day(source))
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("unpacked by the browser.csv.gz", ROWS),
+        ("packed and renamed.csv", gzip.compress(ROWS)),
+        ("packed otherwise.csv.gz", bz2.compress(ROWS)),
+    ],
+)
+def test_first_bytes_know_better_than_the_name(
+    folder: Path, make_source: SourceMaker, name: str, data: bytes
+) -> None:
+    (folder / f"{ISO} {name}").write_bytes(data)
+
+    batches = read_all(open_day(make_source(files="{date} *")))
+
+    assert sum(batch.rows.num_rows for batch in batches) == 300
+
+
+def test_a_format_that_the_feed_states_outranks_the_first_bytes(
+    folder: Path, make_source: SourceMaker
+) -> None:
+    (folder / f"{ISO}.csv.gz").write_bytes(ROWS)
+
+    with pytest.raises(UnreadableSource, match="not a complete gzip file"):
+        read_all(open_day(make_source(files="{date}.csv.gz", format="csv.gz")))
+
+
+def test_a_workbook_named_csv_is_read_as_a_workbook(folder: Path, make_source: SourceMaker) -> None:
+    workbook = openpyxl.Workbook()
+    sheet = workbook.active
+    assert sheet is not None
+    sheet.append(HEADER.split(","))
+    sheet.append([ISO, "600000.SH", 10.1, 11, 9, 10.25, 1e6, 1000])
+    workbook.save(folder / f"{ISO}.xlsx")
+    (folder / f"{ISO}.xlsx").rename(folder / f"{ISO}.csv")
+
+    assert closes(read_all(open_day(make_source()))) == {"600000.SH": Decimal("10.25")}
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "xls", "parquet", "zip"])
+def test_a_web_page_is_named_as_what_it_is(
+    folder: Path, make_source: SourceMaker, ending: str
+) -> None:
+    page = b"\n<!DOCTYPE html><html><head><title>403 Forbidden</title></head><body>No</body></html>"
+    (folder / f"{ISO}.{ending}").write_bytes(page)
+
+    with pytest.raises(UnreadableSource, match="is a web page titled '403 Forbidden'"):
+        read_all(open_day(make_source(files="{date}." + ending)))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-8-sig"])
+@pytest.mark.parametrize("stated", ["utf-8", "gb18030"])
+def test_a_byte_order_mark_outranks_the_stated_encoding(
+    folder: Path, make_source: SourceMaker, encoding: str, stated: str
+) -> None:
+    text = ROWS.decode()
+    marked = text if encoding in ("utf-16", "utf-8-sig") else "\ufeff" + text
+    (folder / f"{ISO}.csv").write_bytes(marked.encode(encoding))
+
+    batches = read_all(open_day(make_source(encoding=stated)))
+
+    assert sum(batch.rows.num_rows for batch in batches) == 300
+
+
+def test_rows_may_end_with_a_delimiter_that_the_header_lacks(
+    folder: Path, make_source: SourceMaker
+) -> None:
+    lines = ROWS.decode().splitlines()
+    ending = "\n".join([lines[0], *(f"{line}," for line in lines[1:]), ""])
+    (folder / f"{ISO}.csv").write_text(ending)
+    opened = open_day(make_source())
+    assert sum(batch.rows.num_rows for batch in read_all(opened)) == 300
+
+    (folder / f"{ISO}.csv").write_text("\n".join([f"{lines[0]},", *lines[1:], ""]))
+    assert sum(batch.rows.num_rows for batch in read_all(open_day(make_source()))) == 300
+
+    # One such row alone is a broken record, and costs no other row.
+    (folder / f"{ISO}.csv").write_text("\n".join([lines[0], f"{lines[1]},", *lines[2:], ""]))
+    assert sum(batch.rows.num_rows for batch in read_all(open_day(make_source()))) == 299
+
+
+def test_parquet_text_that_is_stored_as_bytes_is_text(
+    folder: Path, make_source: SourceMaker
+) -> None:
+    table = pa.table(
+        {
+            "date": pa.array([ISO.encode()] * 2, pa.binary()),
+            "symbol": pa.array([b"600000.SH", b"600001.SH"], pa.large_binary()),
+            "open": [10.0, 10.0], "high": [11.0, 11.0], "low": [9.0, 9.0], "close": [10.0, 10.5],
+            "volume": pa.array([5, 6], pa.int64()),
+        }
+    )  # fmt: skip
+    pq.write_table(table, folder / f"{ISO}.parquet")
+
+    batches = read_all(open_day(make_source(files="{date}.parquet")))
+
+    assert closes(batches) == {"600000.SH": Decimal(10), "600001.SH": Decimal("10.5")}

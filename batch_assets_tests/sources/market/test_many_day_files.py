@@ -194,7 +194,7 @@ def test_a_folder_with_nothing_but_bad_rows_loses_none(
 
 def test_one_unreadable_file_costs_no_other(folder: Path, feed: Feed, cache: Path) -> None:
     write_symbol(folder, "600000.SH")
-    (folder / "broken.csv").write_bytes(b"<html>\n")
+    (folder / "broken.csv").write_bytes(b"error\n")
     source = open_feed(feed, cache)
 
     opened = source.open_day(DAYS[0], now=NOW)
@@ -206,7 +206,7 @@ def test_one_unreadable_file_costs_no_other(folder: Path, feed: Feed, cache: Pat
 
 
 def test_a_folder_of_unreadable_files_is_an_error(folder: Path, feed: Feed, cache: Path) -> None:
-    (folder / "broken.csv").write_bytes(b"<html>\n")
+    (folder / "broken.csv").write_bytes(b"error\n")
 
     with pytest.raises(UnreadableSource, match="none of 1 files can be read"):
         open_feed(feed, cache).open_day(DAYS[0], now=NOW)

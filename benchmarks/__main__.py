@@ -5,22 +5,28 @@ from typing import Any
 
 from benchmarks import (
     api,
+    cold,
     dagster_growth,
     devices,
     documents,
     load,
     market,
+    parquet,
+    scaling,
     spreadsheets,
     startup,
     tables,
+    upsert,
+    wide,
+    windows,
 )
-from benchmarks.command import Command, add_arguments, write_figures
+from benchmarks.command import Command, add_arguments, folder_of_results, write_figures
 from benchmarks.figures import print_figures
 
 COMMANDS: tuple[Command[Any], ...] = (
-    load.COMMAND, load.RERUN, market.COMMAND, documents.COMMAND, spreadsheets.COMMAND,
-    devices.COMMAND, tables.COMMAND, dagster_growth.COMMAND, api.COMMAND,
-    startup.COMMAND,
+    load.COMMAND, load.RERUN, parquet.COMMAND, upsert.COMMAND, cold.COMMAND, windows.COMMAND,
+    wide.COMMAND, scaling.COMMAND, market.COMMAND, documents.COMMAND, spreadsheets.COMMAND,
+    devices.COMMAND, tables.COMMAND, dagster_growth.COMMAND, api.COMMAND, startup.COMMAND,
 )  # fmt: skip
 # Their figures have names that no other benchmark uses.
 _WITHOUT_PREFIX = (load.COMMAND.name, dagster_growth.COMMAND.name, startup.COMMAND.name)
@@ -36,6 +42,7 @@ def run_all(arguments: argparse.Namespace) -> None:
         prefix = "" if command.name in _WITHOUT_PREFIX else f"{command.name}_"
         figures.update({f"{prefix}{name}": value for name, value in found.items()})
         write_figures(figures, arguments.json)
+        command.write_out(found, folder_of_results(arguments))
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -22,6 +22,7 @@ from benchmarks.figures import print_figures
 from benchmarks.server import BenchmarkServer, describe_machine, describe_server, open_server
 
 REPETITIONS = 5
+RESULTS_FOLDER = Path("docs") / "performance"
 PEERS_FOLDER = Path(".batch_assets") / "benchmark-peers"
 ScaleT = TypeVar("ScaleT")
 Subcommands = argparse._SubParsersAction  # noqa: SLF001 - argparse has no other name for it
@@ -80,6 +81,7 @@ class Command(Generic[ScaleT]):
         scales: How much is measured, by the word of `--scale`.
         measure: Gives all figures, flat.
         options: Its own options with their defaults: integers, given as `--name N`.
+        pictures: Draws figures, as texts of SVG files by their names without ending.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Command(Generic[ScaleT]):
     scales: Mapping[str, ScaleT]
     measure: Callable[[Setting[ScaleT]], Mapping[str, object]]
     options: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    pictures: Callable[[Mapping[str, object]], Mapping[str, str]] | None = None
 
     def add_to(self, subcommands: "Subcommands[argparse.ArgumentParser]") -> None:
         """Make it a subcommand."""
@@ -101,6 +104,16 @@ class Command(Generic[ScaleT]):
         figures = self.figures(arguments)
         print_figures(figures)
         write_figures(figures, arguments.json)
+        self.write_out(figures, folder_of_results(arguments))
+
+    def write_out(self, figures: Mapping[str, object], folder: Path | None) -> None:
+        """Write figures and pictures into a folder, where one is asked for."""
+        if folder is None:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        write_figures(figures, folder / f"{self.name}.json")
+        for name, text in (self.pictures(figures) if self.pictures else {}).items():
+            (folder / f"{name}.svg").write_text(text, encoding="utf-8")
 
     def figures(self, arguments: argparse.Namespace) -> dict[str, object]:
         """Measure in a folder that is removed at the end."""
@@ -124,6 +137,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that all benchmarks share."""
     parser.add_argument("--scale", choices=("small", "full"), default="full", help="default: full")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help=f"write figures and pictures here; default: {RESULTS_FOLDER}, unless --json is given",
+    )
     parser.add_argument("--database-url", help="a server to measure on; default: an embedded one")
     parser.add_argument("--repetitions", type=int, default=REPETITIONS, help="default: %(default)s")
     parser.add_argument(
@@ -133,6 +152,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="where the peers are installed; default: %(default)s",
     )
+
+
+def folder_of_results(arguments: argparse.Namespace) -> Path | None:
+    """Where figures and pictures go; None where a file alone is wanted."""
+    out: Path | None = arguments.out
+    return out or (None if arguments.json else RESULTS_FOLDER)
 
 
 def write_figures(figures: Mapping[str, object], file: Path | None) -> None:

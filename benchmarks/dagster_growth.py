@@ -1,20 +1,22 @@
 """What Dagster adds to each partition of a range run, and whether more of them cost each more.
 
-The market is small, so that the partitions weigh more than their rows. The growth exponent is the
-slope of the straight line through the logarithms of partitions and added seconds: 1 where each
-partition costs the same however many there are.
+The market is small, so that the partitions weigh more than their rows. The growth exponent of
+Dagster is of the seconds it adds, `partitions_exponent` of those of the core alone (fit.py).
 """
 
-import math
-import statistics
 from dataclasses import dataclass
+from datetime import date
 
 from benchmarks.child import run_child
 from benchmarks.command import Command, Setting, describe_run
 from benchmarks.figures import Figures
+from benchmarks.fit import growth_exponent, last_exponent
 from benchmarks.market_year import DayFiles, write_year
+from benchmarks.pictures import draw_partitions
 
 _SYMBOLS = 50
+# Partitions after today do not exist; 2,500 of them have to be behind us.
+_FIRST_DAY = date(2019, 1, 2)
 # The rows differ little between repetitions, and every run writes events: three are enough.
 _REPETITIONS = 3
 
@@ -28,25 +30,36 @@ class Scale:
 
 
 SCALES = {
-    "small": Scale((30, 90, 250), sessions=180),
-    "full": Scale((50, 250, 1_000), sessions=700),
+    "small": Scale((10, 50, 250), sessions=180),
+    "full": Scale((10, 50, 250, 1_000, 2_500), sessions=1_720),
 }
 
 
 def run_growth(setting: Setting[Scale]) -> dict[str, object]:
     """Milliseconds a partition at each size, and the exponent."""
     folder, cache_dir, scale = setting.folder, setting.folder / "cache", setting.scale
-    files = write_year(folder / "days", cache_dir, symbols=_SYMBOLS, sessions=scale.sessions)
+    files = write_year(
+        folder / "days",
+        cache_dir,
+        symbols=_SYMBOLS,
+        sessions=scale.sessions,
+        first_day=_FIRST_DAY,
+    )
     found = Figures()
     with setting.open_server() as opened:
         found.update(describe_run(("psycopg", "dagster"), opened.admin))
         added: dict[int, float] = {}
+        core: dict[int, float] = {}
         for count in scale.partitions:
             measured = _measure(files, count, setting, opened.server.url)
             found[f"dagster_ms_per_partition_of_{count}"] = measured["dagster_ms_per_partition"]
             found.update(measured)
             added[count] = count * measured["dagster_ms_per_partition"]
+            core[count] = measured["dagster_core_seconds"]
     found["dagster_growth_exponent"] = growth_exponent(added)
+    found["dagster_last_exponent"] = last_exponent(added)
+    found["partitions_exponent"] = growth_exponent(core)
+    found["partitions_last_exponent"] = last_exponent(core)
     return found
 
 
@@ -59,17 +72,10 @@ def _measure(files: DayFiles, count: int, setting: Setting[Scale], url: str) -> 
     return measured
 
 
-def growth_exponent(added: dict[int, float]) -> float:
-    """The slope of log(cost) over log(count).
-
-    Raises:
-        RuntimeError: A cost is not above 0: noise was larger than what is measured.
-    """
-    if min(added.values()) <= 0:
-        raise RuntimeError(f"{added} by partitions, expected costs above 0; measure again")
-    return statistics.linear_regression(
-        [math.log(count) for count in added], [math.log(cost) for cost in added.values()]
-    ).slope
-
-
-COMMAND = Command("dagster", "a range run, and its growth with partitions", SCALES, run_growth)
+COMMAND = Command(
+    "dagster",
+    "a range run, and its growth with partitions",
+    SCALES,
+    run_growth,
+    pictures=draw_partitions,
+)

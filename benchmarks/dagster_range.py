@@ -22,7 +22,7 @@ RANGE_DAYS = 250
 
 _CONFIG = """
 [dagster]
-first_day = 2023-01-01
+first_day = {first_day}
 
 [market.feeds.benchmark]
 folder = "{folder}"
@@ -30,7 +30,7 @@ layout = "by_day"
 files = "{{date}}.csv"
 calendar = "{calendar}"
 symbol = {{ style = "cn" }}
-max_partitions_per_run = 1000
+max_partitions_per_run = 10000
 """
 
 
@@ -44,7 +44,8 @@ def measure_dagster(described: Mapping[str, Any]) -> dict[str, Any]:
     files, url = DayFiles.of(described), described["url"]
     days = range_days(files, described.get("partitions", RANGE_DAYS))
     cache_dir = Path(described["cache_dir"])
-    home = _write_home(Path(described["home"]), files, cache_dir, url)
+    home = Path(described["home"])
+    os.environ.update(write_home(home, files, cache_dir, url))
     started = time.perf_counter()
     import dagster as dg
 
@@ -92,21 +93,22 @@ def _prepare(conn: psycopg.Connection) -> None:
     conn.execute("CHECKPOINT")
 
 
-def _write_home(home: Path, files: DayFiles, cache_dir: Path, url: str) -> Path:
-    """A folder with configuration and instance, and an environment that points to it."""
+def write_home(home: Path, files: DayFiles, cache_dir: Path, url: str) -> dict[str, str]:
+    """A folder with configuration and instance, and the environment that points to it."""
     home.mkdir(parents=True)
     shutil.copy(shipped_path("dagster.yaml"), home / "dagster.yaml")
     # Sessions are computed already; the state folder's cache is found under the same name.
     shutil.copytree(cache_dir, home / "cache", dirs_exist_ok=True)
     config = home / "batch_assets.toml"
-    config.write_text(_CONFIG.format(folder=files.folder, calendar=files.calendar))
-    os.environ.update(
-        BATCH_ASSETS_CONFIG=str(config),
-        BATCH_ASSETS_HOME=str(home),
-        BATCH_ASSETS_DATABASE_URL=url,
-        DAGSTER_HOME=str(home),
+    config.write_text(
+        _CONFIG.format(folder=files.folder, calendar=files.calendar, first_day=files.days[0])
     )
-    return home
+    return {
+        "BATCH_ASSETS_CONFIG": str(config),
+        "BATCH_ASSETS_HOME": str(home),
+        "BATCH_ASSETS_DATABASE_URL": url,
+        "DAGSTER_HOME": str(home),
+    }
 
 
 def _time_range(job: Any, instance: Any, days: Sequence[date]) -> float:

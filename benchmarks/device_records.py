@@ -107,7 +107,7 @@ class Fleet:
         root.mkdir(parents=True)
         for number in range(count):
             first, last = (self.rounds * edge // count for edge in (number, number + 1))
-            with (root / f"{number:03d}.ndjson").open("w", encoding="utf-8") as file:
+            with (root / f"{number:06d}.ndjson").open("w", encoding="utf-8") as file:
                 file.writelines(f"{json.dumps(body)}\n" for body in self.bodies(first, last))
 
     def compare(self, conn: psycopg.Connection) -> Truth:

@@ -116,7 +116,7 @@ class DevicesBenchmark:
 
     @property
     def _loop_file(self) -> Path:
-        return self.root / "000.ndjson"
+        return self.root / "000000.ndjson"
 
     @property
     def _loop_records(self) -> int:

@@ -1,12 +1,15 @@
 """Run by a peer's own Python: loads day files again and again, one line of JSON for each load.
 
-Imports nothing but the peer and the standard library. Asked are the files, the server, the table
-and a folder; an answer tells processor seconds and the most memory so far, tools that run as a
-process of their own included, or what went wrong.
+Imports nothing but the peer and the standard library. Asked are the files (CSV or Parquet, by their
+names), the server, the table with its key, a folder, whether rows that are there already are to be
+overwritten (`is_upsert`), and whether the table is new (`is_fresh`); an answer tells processor
+seconds and the most memory so far, tools that run as a process of their own included, or what went
+wrong. With `once` as third argument no version is asked for: the whole process is measured.
 """
 
 import json
 import os
+import platform
 import resource
 import subprocess
 import sys
@@ -17,6 +20,7 @@ _DECIMALS = {
     "open": (20, 6), "high": (20, 6), "low": (20, 6), "close": (20, 6), "pre_close": (20, 6),
     "volume": (24, 8), "amount": (24, 4),
 }  # fmt: skip
+_SLING_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def _url_of(server, scheme="postgresql"):
@@ -36,6 +40,10 @@ def _read_arrow(path, columns):
     import pyarrow as pa
     import pyarrow.csv as pa_csv
 
+    if str(path).endswith(".parquet"):
+        import pyarrow.parquet as pa_parquet
+
+        return pa_parquet.read_table(path)
     types = {name: pa.decimal128(*_DECIMALS[name]) for name in columns if name in _DECIMALS}
     types.update(symbol=pa.string(), trade_date=pa.date32())
     options = pa_csv.ConvertOptions(column_types=types)
@@ -55,7 +63,7 @@ def _adbc():
                     cursor.adbc_ingest(table, rows, mode="append", db_schema_name=schema)
                 conn.commit()
 
-    return adbc_driver_postgresql.__version__, load
+    return lambda: adbc_driver_postgresql.__version__, load
 
 
 def _asyncpg():
@@ -70,17 +78,83 @@ def _asyncpg():
             host=server.get("host"), port=int(server.get("port", 5432)), user=server.get("user"),
             password=server.get("password"), database=server["dbname"],
         )  # fmt: skip
+        columns = asked["columns"]
+        if asked["is_upsert"]:
+            names = ", ".join(columns)
+            await conn.execute(
+                f"CREATE TEMP TABLE staging AS SELECT {names} FROM {asked['table']} LIMIT 0"
+            )
         for path in asked["files"]:
-            await conn.copy_to_table(
-                table, schema_name=schema, columns=asked["columns"], source=path, format="csv",
-                header=True,
-            )  # fmt: skip
+            if not asked["is_upsert"]:
+                await conn.copy_to_table(
+                    table, schema_name=schema, columns=columns, source=path, format="csv",
+                    header=True,
+                )  # fmt: skip
+                continue
+            async with conn.transaction():
+                await conn.execute("TRUNCATE staging")
+                await conn.copy_to_table(
+                    "staging", columns=columns, source=path, format="csv", header=True
+                )
+                await conn.execute(asked["upsert"])
         await conn.close()
 
-    return asyncpg.__version__, lambda asked: asyncio.run(copy(asked))
+    return lambda: asyncpg.__version__, lambda asked: asyncio.run(copy(asked))
 
 
-def _to_sql():
+def _pgcopy():
+    from importlib import metadata
+
+    import pgcopy
+    import psycopg2
+
+    def load(asked):
+        with psycopg2.connect(_url_of(asked["server"])) as conn:
+            manager = pgcopy.CopyManager(conn, asked["table"], asked["columns"])
+            for path in asked["files"]:
+                rows = _read_arrow(path, asked["columns"])
+                columns = [rows[name].to_pylist() for name in asked["columns"]]
+                manager.copy(zip(*columns, strict=True))
+                conn.commit()
+        conn.close()
+
+    return lambda: metadata.version("pgcopy"), load
+
+
+def _duckdb():
+    import duckdb
+    import duckdb_extension_postgres
+
+    [folder] = (Path(duckdb_extension_postgres.__file__).parent / "extensions").iterdir()
+    # DuckDB looks for the entry point that the file's name says; the wheel has another name for it.
+    extension = folder / "postgres_scanner.duckdb_extension"
+    if not extension.exists():
+        extension.symlink_to("postgres.duckdb_extension")
+
+    def load(asked):
+        columns = ", ".join(asked["columns"])
+        types = {name: f"DECIMAL{numbers}" for name, numbers in _DECIMALS.items()}
+        types.update(symbol="VARCHAR", trade_date="DATE")
+        conn = duckdb.connect()
+        conn.load_extension(str(extension))
+        url = _url_of(asked["server"])
+        conn.execute(f"ATTACH '{url}' AS target (TYPE postgres)")
+        files = ", ".join(f"'{path}'" for path in asked["files"])
+        read = f"read_csv([{files}], header = true, columns = {types_of(types, asked)})"
+        if asked["files"][0].endswith(".parquet"):
+            read = f"read_parquet([{files}])"
+        conn.execute(
+            f"INSERT INTO target.{asked['table']} ({columns}) SELECT {columns} FROM {read}"
+        )
+        conn.close()
+
+    def types_of(types, asked):
+        return "{" + ", ".join(f"'{name}': '{types[name]}'" for name in asked["columns"]) + "}"
+
+    return lambda: duckdb.__version__, load
+
+
+def _to_sql(method=None):
     import pandas as pd
     import sqlalchemy
 
@@ -90,10 +164,16 @@ def _to_sql():
         for path in asked["files"]:
             frame = pd.read_csv(path, parse_dates=["trade_date"], dtype={"symbol": str})
             frame["trade_date"] = frame["trade_date"].dt.date
-            frame.to_sql(table, engine, schema=schema, if_exists="append", index=False)
+            frame.to_sql(
+                table, engine, schema=schema, if_exists="append", index=False, method=method
+            )
         engine.dispose()
 
-    return pd.__version__, load
+    return lambda: pd.__version__, load
+
+
+def _to_sql_multi():
+    return _to_sql("multi")
 
 
 def _dlt():
@@ -109,34 +189,44 @@ def _dlt():
             dataset_name=schema,
             pipelines_dir=asked["folder"],
         )
-        # It would remember tables that are gone.
-        pipeline.drop()
+        if asked["is_fresh"]:
+            # It would remember tables that are gone.
+            pipeline.drop()
         resource = dlt.resource(
-            (_read_arrow(path, asked["columns"]) for path in asked["files"]), name=table
+            (_read_arrow(path, asked["columns"]) for path in asked["files"]), name=table,
+            primary_key=asked["key"] if asked["is_upsert"] else None,
+        )  # fmt: skip
+        how = {"disposition": "merge", "strategy": "upsert"}
+        pipeline.run(
+            resource,
+            write_disposition=how if asked["is_upsert"] else "append",
+            loader_file_format="csv",
         )
-        pipeline.run(resource, write_disposition="append", loader_file_format="csv")
 
-    return dlt.__version__, load
+    return lambda: dlt.__version__, load
 
 
 def _sling():
     from importlib import metadata
 
-    program = str(Path(sys.executable).parent / "sling")
-    # It downloads its real program when it is first called.
-    _run([program, "--version"])
+    # The wheel named after the machine holds the program; that of PyPI's `sling` would fetch it.
+    name = f"sling-linux-{_SLING_MACHINES[platform.machine()]}"
+    [program] = Path(sys.executable).parent.parent.glob(f"lib/*/site-packages/*/bin/{name}")
+    program.chmod(0o755)
 
     def load(asked):
-        environment = {**os.environ, "PEER": _url_of(asked["server"]) + "?sslmode=disable"}
+        url = _url_of(asked["server"])
+        url += f"{'&' if '?' in url else '?'}sslmode=disable"
+        environment = {**os.environ, "PEER": url}
         folder = Path(asked["files"][0]).parent
         _run(
-            [program, "run", "--src-stream", f"file://{folder}/", "--tgt-conn", "PEER",
+            [str(program), "run", "--src-stream", f"file://{folder}/", "--tgt-conn", "PEER",
              "--tgt-object", asked["table"], "--mode", "incremental",
-             "--primary-key", "symbol,trade_date"],
+             "--primary-key", ",".join(asked["key"])],
             environment,
         )  # fmt: skip
 
-    return metadata.version("sling"), load
+    return lambda: metadata.version(name), load
 
 
 def _pgloader():
@@ -144,7 +234,9 @@ def _pgloader():
     program = str(home / "usr" / "bin" / "pgloader")
     libraries = ":".join(str(path.parent) for path in home.glob("usr/lib/*/libsybdb.so.5"))
     environment = {**os.environ, "LD_LIBRARY_PATH": libraries}
-    version = _run([program, "--version"], environment).split('"')[1]
+
+    def version():
+        return _run([program, "--version"], environment).split('"')[1]
 
     def load(asked):
         server, columns = asked["server"], ", ".join(asked["columns"])
@@ -197,14 +289,17 @@ def main():
     # Peers print what they think; the answers go where nobody else writes.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    peers = {"adbc": _adbc, "asyncpg": _asyncpg, "to_sql": _to_sql, "dlt": _dlt, "sling": _sling,
+    peers = {"adbc": _adbc, "asyncpg": _asyncpg, "pgcopy": _pgcopy, "duckdb": _duckdb,
+             "to_sql": _to_sql, "to_sql_multi": _to_sql_multi, "dlt": _dlt, "sling": _sling,
              "pgloader": _pgloader}  # fmt: skip
+    is_measured_whole = sys.argv[3:] == ["once"]
     try:
         version, load = peers[sys.argv[1]]()
+        described = {} if is_measured_whole else {"version": version()}
     except Exception as exc:  # noqa: BLE001 - it is absent, and says why
         print(json.dumps({"error": f"{exc}".splitlines()[-1]}), file=answers, flush=True)
         return
-    print(json.dumps({"version": version}), file=answers, flush=True)
+    print(json.dumps(described), file=answers, flush=True)
     for line in sys.stdin:
         print(json.dumps(_answer(load, json.loads(line))), file=answers, flush=True)
 

@@ -4,8 +4,8 @@ Files are what a data vendor delivers: a header, plain decimals, shares and curr
 that `psql \copy` loads them as they are. Integers only, no libm: nothing depends on the machine.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
+import pyarrow.parquet as pa_parquet
 
 from batch_assets.sources.market.calendar import open_calendar
 from batch_assets.sources.market.feed import Adjustment, FileFeed, Layout
@@ -39,6 +40,7 @@ class DayFiles:
         row_count: Rows of all files.
         calendar: Name of the exchange's calendar.
         prices: How prices are adjusted.
+        suffix: What they are: `csv` or `parquet`.
     """
 
     folder: Path
@@ -46,28 +48,39 @@ class DayFiles:
     row_count: int
     calendar: str = "XSHG"
     prices: Adjustment = Adjustment.RAW
+    suffix: str = "csv"
 
     def file_of(self, day: date) -> Path:
         """The file of one day."""
-        return self.folder / f"{day.isoformat()}.csv"
+        return self.folder / f"{day.isoformat()}.{self.suffix}"
+
+    def first(self, count: int) -> "DayFiles":
+        """The oldest days alone; all days have the same number of rows."""
+        rows = self.row_count // len(self.days) * count
+        return replace(self, days=self.days[:count], row_count=rows)
 
     def described(self) -> dict[str, object]:
         """For another process, as JSON takes it."""
         days = [day.isoformat() for day in self.days]
-        return {"folder": str(self.folder), "days": days, "row_count": self.row_count}
+        return {
+            "folder": str(self.folder), "days": days, "row_count": self.row_count,
+            "suffix": self.suffix,
+        }  # fmt: skip
 
     @classmethod
     def of(cls, described: Mapping[str, Any]) -> "DayFiles":
         """What was described, in the other process."""
         days = tuple(date.fromisoformat(day) for day in described["days"])
-        return cls(Path(described["folder"]), days, described["row_count"])
+        return cls(
+            Path(described["folder"]), days, described["row_count"], suffix=described["suffix"]
+        )
 
     def feed(self, name: str = "benchmark") -> FileFeed:
         """The files as a feed."""
         return FileFeed(
             name=name,
             folder=self.folder,
-            files="{date}.csv",
+            files=f"{{date}}.{self.suffix}",
             layout=Layout.BY_DAY,
             symbol=SymbolRule(style="cn"),
             calendar=self.calendar,
@@ -75,10 +88,12 @@ class DayFiles:
         )
 
 
-def write_year(folder: Path, cache_dir: Path, *, symbols: int, sessions: int) -> DayFiles:
+def write_year(
+    folder: Path, cache_dir: Path, *, symbols: int, sessions: int, first_day: date = FIRST_DAY
+) -> DayFiles:
     """Write the day files of a market of `symbols` listings."""
     folder.mkdir(parents=True)
-    days = _first_sessions(sessions, cache_dir)
+    days = _first_sessions(sessions, cache_dir, first_day)
     for day, table in zip(days, _iter_days(days, symbols), strict=True):
         pa_csv.write_csv(
             table, folder / f"{day.isoformat()}.csv", pa_csv.WriteOptions(quoting_style="none")
@@ -91,8 +106,43 @@ def write_reordered(files: DayFiles, folder: Path) -> DayFiles:
     return _rewrite(files, folder, lambda _, lines: lines[::-1])
 
 
-def write_changed(files: DayFiles, folder: Path, *, ratio: float) -> tuple[DayFiles, int]:
+def write_parquet(files: DayFiles, folder: Path) -> DayFiles:
+    """The same rows as Parquet files with the table's types."""
+    folder.mkdir(parents=True)
+    written = replace(files, folder=folder, suffix="parquet")
+    numbers = {name: pa.decimal128(20, 6) for name in COLUMNS[2:7]}
+    types = {**numbers, "volume": pa.decimal128(24, 8), "amount": pa.decimal128(24, 4)}
+    options = pa_csv.ConvertOptions(column_types={**types, "symbol": pa.string()})
+    for day in files.days:
+        pa_parquet.write_table(
+            pa_csv.read_csv(files.file_of(day), convert_options=options), written.file_of(day)
+        )
+    return written
+
+
+def write_without(files: DayFiles, folder: Path, *, ratio: float) -> tuple[DayFiles, int]:
+    """The same files without `ratio` of the rows of each day: those that come later.
+
+    Returns:
+        The files, and the number of rows left out.
+    """
+    step = round(1 / ratio)
+
+    def leave_out(number: int, lines: list[bytes]) -> list[bytes]:
+        return [line for index, line in enumerate(lines) if index % step != number % step]
+
+    written = _rewrite(files, folder, leave_out)
+    left = sum(len(written.file_of(day).read_bytes().splitlines()) - 1 for day in files.days)
+    return replace(written, row_count=left), files.row_count - left
+
+
+def write_changed(
+    files: DayFiles, folder: Path, *, ratio: float, only: Collection[date] | None = None
+) -> tuple[DayFiles, int]:
     """The same files with `ratio` of the rows changed, spread over every day.
+
+    Args:
+        only: Days to change; the others stay as they are. All of them for None.
 
     Returns:
         The files, and the number of rows changed.
@@ -102,6 +152,8 @@ def write_changed(files: DayFiles, folder: Path, *, ratio: float) -> tuple[DayFi
 
     def change(number: int, lines: list[bytes]) -> list[bytes]:
         nonlocal changed
+        if only is not None and files.days[number] not in only:
+            return lines
         # Another row each day, or one symbol would change all year and the others never.
         for index in range(number % step, len(lines), step):
             cells = lines[index].split(b",")
@@ -122,12 +174,15 @@ def _rewrite(
         header, *lines = files.file_of(day).read_bytes().splitlines()
         text = b"\n".join([header, *change(number, lines), b""])
         (folder / f"{day.isoformat()}.csv").write_bytes(text)
-    return DayFiles(folder, files.days, files.row_count, files.calendar, files.prices)
+    return replace(files, folder=folder)
 
 
-def _first_sessions(count: int, cache_dir: Path) -> tuple[date, ...]:
+def _first_sessions(count: int, cache_dir: Path, first_day: date) -> tuple[date, ...]:
     calendar = open_calendar("XSHG", cache_dir, today=FIRST_DAY)
-    return tuple(sorted(day for day in calendar.sessions if day >= FIRST_DAY)[:count])
+    found = tuple(sorted(day for day in calendar.sessions if day >= first_day)[:count])
+    if len(found) < count:
+        raise ValueError(f"{len(found)} sessions from {first_day} are known, expected {count}")
+    return found
 
 
 def _symbols(count: int) -> list[str]:

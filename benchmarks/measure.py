@@ -63,6 +63,11 @@ class Cost:
     client_cpu_seconds: float = 0.0
     server_cpu_seconds: float = 0.0
 
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time of both sides."""
+        return self.client_cpu_seconds + self.server_cpu_seconds
+
 
 def measure(
     server: psycopg.Connection,
@@ -97,6 +102,12 @@ def measure(
 def _client_cpu_seconds() -> float:
     times = os.times()
     return times.user + times.system
+
+
+def children_cpu_seconds() -> float:
+    """Processor time of the processes that this one started and that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def server_cpu_seconds(postmaster: psutil.Process | None) -> float:

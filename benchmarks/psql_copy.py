@@ -13,6 +13,8 @@ from benchmarks.market_year import COLUMNS, DayFiles
 from benchmarks.server import BenchmarkServer, client_environment
 
 PEER_TABLE = "benchmark_peer.daily_bars"
+# Of the columns that the files have; the table's own key begins with its source.
+KEY = ("symbol", "trade_date")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +88,42 @@ def copy_commands(files: DayFiles) -> list[str]:
         f"\\copy {PEER_TABLE} ({columns}) FROM '{files.file_of(day)}' WITH (FORMAT csv, HEADER)"
         for day in files.days
     ]
+
+
+def upsert_statement(staging: str, *, only_where_distinct: bool = False) -> str:
+    """INSERT … ON CONFLICT DO UPDATE of all rows of a staging table, as a script writes it.
+
+    Args:
+        only_where_distinct: Rows that are the same already are left alone.
+    """
+    columns = ", ".join(COLUMNS)
+    others = [name for name in COLUMNS if name not in KEY]
+    changes = ", ".join(f"{name} = excluded.{name}" for name in others)
+    statement = (
+        f"INSERT INTO {PEER_TABLE} AS t ({columns}) SELECT {columns} FROM {staging} "
+        f"ON CONFLICT (source, trade_date, symbol) DO UPDATE SET {changes}"
+    )
+    if only_where_distinct:
+        ours, theirs = (
+            ", ".join(f"{side}.{name}" for name in others) for side in ("t", "excluded")
+        )
+        statement += f" WHERE ({ours}) IS DISTINCT FROM ({theirs})"
+    return statement
+
+
+def upsert_commands(files: DayFiles, *, only_where_distinct: bool = False) -> list[str]:
+    r"""One transaction a day: `\copy` into a staging table, and the upsert from it."""
+    columns = ", ".join(COLUMNS)
+    commands = [
+        f"CREATE TEMP TABLE staging ON COMMIT DELETE ROWS AS "
+        f"SELECT {columns} FROM {PEER_TABLE} LIMIT 0;"
+    ]
+    upsert = upsert_statement("staging", only_where_distinct=only_where_distinct)
+    for day in files.days:
+        commands += [
+            "BEGIN;",
+            f"\\copy staging FROM '{files.file_of(day)}' WITH (FORMAT csv, HEADER)",
+            f"{upsert};",
+            "COMMIT;",
+        ]
+    return commands

@@ -8,7 +8,6 @@ compared row for row by checksum, or the run is refused.
 """
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from batch_assets.settings import LoadingSettings
 from batch_assets.sources.tables.transfer import Transfer
 from benchmarks.command import Command, Setting, describe_run
 from benchmarks.figures import Figures, iter_turns
-from benchmarks.measure import Cost, measure, peak_memory_mb
+from benchmarks.measure import Cost, children_cpu_seconds, measure, peak_memory_mb
 from benchmarks.psql_copy import Psql, find_psql
 from benchmarks.server import BenchmarkServer, client_environment
 
@@ -87,9 +86,9 @@ class TablesBenchmark:
         for is_counted, turn in iter_turns(_WAYS, repetitions):
             for way in turn:
                 self.admin.execute(f"TRUNCATE bench.{way}")
-                children = _children_cpu_seconds()
+                children = children_cpu_seconds()
                 cost = measure(self.admin, self._work(way), postmaster=postmaster)
-                children = _children_cpu_seconds() - children
+                children = children_cpu_seconds() - children
                 if is_counted:
                     self.costs[way].append(cost)
                     ours = cost.client_cpu_seconds + cost.server_cpu_seconds
@@ -177,12 +176,6 @@ class TablesBenchmark:
         for way in _WAYS:
             found.add(f"{way}_rows_per_second", [self.rows / each for each in seconds[way]])
         return found
-
-
-def _children_cpu_seconds() -> float:
-    """Processor time of the psql processes that have ended."""
-    times = os.times()
-    return times.children_user + times.children_system
 
 
 def transfer_once(

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import load, load_peers
-from benchmarks.dagster_growth import growth_exponent
 from benchmarks.figures import Figures, iter_turns
+from benchmarks.fit import growth_exponent
 from benchmarks.load_figures import Runs, peer_figures
 from benchmarks.load_peers import PEERS, LoadPeer, PeerLoad, Peers
 from benchmarks.peer_environment import PeerAbsent, ensure_python

@@ -149,11 +149,16 @@ class ColdBenchmark:
             way: [cost.seconds / self.rows[way] for cost in costs]
             for way, costs in self.costs.items()
         }
+        cpu = {
+            way: [cost.cpu_seconds / self.rows[way] for cost in costs]
+            for way, costs in self.costs.items()
+        }
         for way in (name for name in ("psql", *TOOLS) if name not in self.absent):
             name = "psql_copy" if way == "psql" else way
             if way in seconds:
                 found.add_ratio(f"ratio_vs_{name}", seconds[way], seconds["core"])
                 found.add_ratio(f"dagster_ratio_vs_{name}", seconds[way], seconds["dagster"])
+                found.add_ratio(f"cpu_ratio_vs_{name}", cpu[way], cpu["core"])
         for way, reason in self.absent.items():
             found[f"ratio_vs_{way}"] = "absent"
             found[f"{way}_absent_because"] = reason
@@ -162,8 +167,8 @@ class ColdBenchmark:
             found.add(f"{way}_rows_per_second", [1 / each for each in seconds[way]])
             found.add(f"{way}_process_seconds", [cost.seconds for cost in costs])
             for side in ("client", "server"):
-                cpu = [getattr(cost, f"{side}_cpu_seconds") / rows * 1e6 for cost in costs]
-                found.add(f"{way}_{side}_cpu_us_per_row", cpu)
+                its = [getattr(cost, f"{side}_cpu_seconds") / rows * 1e6 for cost in costs]
+                found.add(f"{way}_{side}_cpu_us_per_row", its)
             found.add(f"{way}_wal_bytes_per_row", [cost.wal_bytes / rows for cost in costs])
             found[f"{way}_rows"] = rows
             if way in self.peak_memory_mb:

@@ -18,8 +18,11 @@ class Figures(dict[str, object]):
             self[name], self[f"{name}_spread"] = sample.median, sample.spread
 
     def add_ratio(self, name: str, slow: Sequence[float], fast: Sequence[float]) -> None:
-        """How many times as fast the second is, repetition by repetition."""
-        self.add(name, paired_ratios(slow, fast) if slow and fast else ())
+        """How many times as fast the second is, repetition by repetition.
+
+        Nothing where one was not measured: processor time is not, on a server that is not ours.
+        """
+        self.add(name, paired_ratios(slow, fast) if slow and fast and all(fast) else ())
 
 
 def iter_turns(ways: Sequence[_WayT], repetitions: int) -> Iterator[tuple[bool, Sequence[_WayT]]]:

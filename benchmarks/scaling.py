@@ -158,9 +158,8 @@ class Ticks:
 def _add_sensor(found: Figures, ticks: dict[int, list[Ticks]]) -> None:
     totals: dict[int, float] = {}
     for count, rounds in ticks.items():
-        name = f"sensor_tick_seconds_of_{count}"
-        found.add(name, [max(each.seconds) for each in rounds])
-        found.add(f"sensor_tick_cpu_{name[12:]}", [max(each.cpu_seconds) for each in rounds])
+        found.add(f"sensor_tick_seconds_of_{count}", [max(each.seconds) for each in rounds])
+        found.add(f"sensor_tick_cpu_seconds_of_{count}", [max(each.cpu_seconds) for each in rounds])
         found[f"sensor_ticks_of_{count}"] = max(len(each.seconds) for each in rounds)
         totals[count] = Sample.of([sum(each.cpu_seconds) for each in rounds]).median
     found["sensor_files_exponent"] = growth_exponent(totals)

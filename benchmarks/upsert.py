@@ -177,6 +177,10 @@ class UpsertBenchmark:
         found.add_ratio(
             f"{step}_ratio_vs_fastest", self._fastest(step), [cost.seconds for cost in ours]
         )
+        cheapest = [min(cost.cpu_seconds for cost in turn) for turn in self._turns(step)]
+        found.add_ratio(
+            f"{step}_cpu_ratio_vs_cheapest", cheapest, [cost.cpu_seconds for cost in ours]
+        )
         for way in self._ways(step):
             costs = self.costs[way, step]
             found.add(f"{step}_{way}_rows_per_second", [rows / cost.seconds for cost in costs])
@@ -185,14 +189,22 @@ class UpsertBenchmark:
             if way != "core":
                 seconds = [cost.seconds for cost in costs]
                 found.add_ratio(f"{step}_ratio_vs_{way}", seconds, [cost.seconds for cost in ours])
+                cpu_seconds = [cost.cpu_seconds for cost in costs]
+                found.add_ratio(
+                    f"{step}_cpu_ratio_vs_{way}", cpu_seconds, [cost.cpu_seconds for cost in ours]
+                )
 
     def _ways(self, step: str) -> list[str]:
         return [way for way, its_step in self.costs if its_step == step]
 
     def _fastest(self, step: str) -> Sequence[float]:
         """Of each repetition the seconds of the fastest peer in it."""
+        return [min(cost.seconds for cost in turn) for turn in self._turns(step)]
+
+    def _turns(self, step: str) -> list[tuple[Cost, ...]]:
+        """Of each repetition the costs of the peers."""
         peers = [self.costs[way, step] for way in self._ways(step) if way != "core"]
-        return [min(cost.seconds for cost in turn) for turn in zip(*peers, strict=True)]
+        return list(zip(*peers, strict=True))
 
 
 def run_upsert(setting: Setting[Scale]) -> dict[str, object]:

@@ -147,6 +147,8 @@ def run_wide(setting: Setting[Scale]) -> dict[str, object]:
         if "psql" in costs:
             seconds = {way: [cost.seconds for cost in costs[way]] for way in costs}
             found.add_ratio("ratio_vs_psql_copy", seconds["psql"], seconds["core"])
+            cpu_seconds = {way: [cost.cpu_seconds for cost in costs[way]] for way in costs}
+            found.add_ratio("cpu_ratio_vs_psql_copy", cpu_seconds["psql"], cpu_seconds["core"])
         for way, each in costs.items():
             found.add(f"{way}_rows_per_second", [rows / cost.seconds for cost in each])
             for side in ("client", "server"):

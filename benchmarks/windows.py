@@ -136,6 +136,10 @@ class SmallWindows:
         fastest = [min(cost.seconds for cost in turn) for turn in zip(*peers, strict=True)]
         name = f"rows_{self.rows}"
         found.add_ratio(f"{name}_ratio_vs_fastest", fastest, ours)
+        cheapest = [min(cost.cpu_seconds for cost in turn) for turn in zip(*peers, strict=True)]
+        found.add_ratio(
+            f"{name}_cpu_ratio_vs_cheapest", cheapest, [c.cpu_seconds for c in self.costs["core"]]
+        )
         for way, costs in self.costs.items():
             rows = self.rows * len(self.windows)
             found.add(f"{name}_{way}_rows_per_second", [rows / cost.seconds for cost in costs])

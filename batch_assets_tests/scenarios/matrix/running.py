@@ -1,8 +1,11 @@
 """Run one scenario: plant, break, recover, check."""
 
+import json
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from batch_assets_tests.scenarios.matrix import invariants
 from batch_assets_tests.scenarios.matrix.planted import DAYS, plant
@@ -12,6 +15,11 @@ from batch_assets_tests.scenarios.matrix.server import MatrixServer, opened_serv
 from batch_assets_tests.scenarios.matrix.site import Site, opened_site
 from batch_assets_tests.scenarios.matrix.ways import opened_way
 from batch_assets_tests.scenarios.matrix.world import opened_world
+
+_RECORDS = (
+    *("ops.loads", "ops.leases", "ops.run_workers", "ops.checkpoints", "ops.dead_letters"),
+    *("dagster.runs", "dagster.event_logs", "dagster.concurrency_slots", "dagster.bulk_actions"),
+)
 
 
 @contextmanager
@@ -32,8 +40,13 @@ def prepared_server() -> Iterator[MatrixServer]:
             yield server
 
 
-def run_scenario(server: MatrixServer, scenario: Scenario) -> float:
+def run_scenario(
+    server: MatrixServer, scenario: Scenario, *, evidence: Path | None = None
+) -> float:
     """Break a run as the scenario says, recover, and check every invariant.
+
+    Args:
+        evidence: Where to keep logs and records of a scenario that does not end well.
 
     Returns:
         Seconds from the first process to the last check.
@@ -47,10 +60,29 @@ def run_scenario(server: MatrixServer, scenario: Scenario) -> float:
     try:
         with opened_site(server, url, scenario.executor) as site:
             plant(site.files, "new")
-            _run(server, scenario, site)
+            with _keeping(evidence, scenario, site):
+                _run(server, scenario, site)
     finally:
         server.drop(url)
     return time.monotonic() - started
+
+
+@contextmanager
+def _keeping(evidence: Path | None, scenario: Scenario, site: Site) -> Iterator[None]:
+    """Copy what a person needs to find out why, before the database is dropped."""
+    try:
+        yield
+    except BaseException:
+        if evidence is not None:
+            folder = (
+                evidence / f"{scenario.name.replace(' / ', '_').replace(' ', '_')}_{site.family}"
+            )
+            shutil.copytree(site.folder, folder, ignore=shutil.ignore_patterns("cache"))
+            for table in _RECORDS:
+                rows = site.query(f"SELECT to_jsonb(t) FROM {table} AS t")
+                lines = [json.dumps(row, default=str, ensure_ascii=False) for (row,) in rows]
+                (folder / f"{table}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        raise
 
 
 def _run(server: MatrixServer, scenario: Scenario, site: Site) -> None:
@@ -70,6 +102,9 @@ def _run(server: MatrixServer, scenario: Scenario, site: Site) -> None:
     invariants.check_ledger(site)
     invariants.check_oracle(site)
     invariants.check_seen(reader, before, after)
-    invariants.check_second_run(site, lambda force: site.load_everything(force=force))
+    # Nothing is broken any more: which process a step runs in is of no interest, and costs imports.
+    invariants.check_second_run(
+        site, lambda force: site.load_everything(force=force, executor="in_process")
+    )
     invariants.check_nothing_held(site)
     invariants.check_memory(site)

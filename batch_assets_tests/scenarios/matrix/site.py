@@ -163,29 +163,34 @@ class Site:
     ) -> Command:
         """`dagster job execute` over the days, started."""
         command = Command(
-            [sys.executable, "-m", "dagster", *self._arguments(force, days)],
+            [sys.executable, "-m", "dagster", *self._arguments(self.module, force, days)],
             self.folder,
             self.environment(url, failpoints),
         )
         self.commands.append(command)
         return command
 
-    def load_everything(self, *, force: bool = False) -> None:
-        """The same command, run to its good end without the cost of its imports."""
+    def load_everything(self, *, force: bool = False, executor: str = "") -> None:
+        """The same command, run to its good end without the cost of its imports.
+
+        Args:
+            executor: The scenario's own, unless another is named.
+        """
         log = self.folder / f"load-{uuid.uuid4().hex[:8]}.log"
-        arguments = self._arguments(force, (FIRST_DAY, LAST_DAY))
+        module = EXECUTORS[executor or self.executor]
+        arguments = self._arguments(module, force, (FIRST_DAY, LAST_DAY))
         status, peak = self.warm.run(arguments, self.folder, self.environment(), log)
         self.peak_bytes = max(self.peak_bytes, peak)
         said = log.read_text("utf-8", "replace").splitlines()
         assert status == 0, "\n".join(said[-60:])
 
-    def _arguments(self, force: bool, days: tuple[str, str]) -> list[str]:
+    def _arguments(self, module: str, force: bool, days: tuple[str, str]) -> list[str]:
         tags = {
             "dagster/asset_partition_range_start": days[0],
             "dagster/asset_partition_range_end": days[1],
         }
         return [
-            *("job", "execute", "-m", self.module, "-j", "market_sync"),
+            *("job", "execute", "-m", module, "-j", "market_sync"),
             *("--tags", json.dumps(tags)),
             *(("-c", "force.json") if force else ()),
         ]
@@ -229,7 +234,8 @@ class Site:
         def look() -> bool:
             ended = [c for c in self.commands if c.has_ended()]
             assert len(ended) < len(self.commands) or self.commands == [], ended[-1].tail()
-            return bool(self.stopped())
+            # A failpoint that fires says so; only then are all processes of the machine looked at.
+            return any(self.fired.iterdir()) and bool(self.stopped())
 
         wait_until(look, "a process stops itself", seconds)
         return self.stopped()[0]

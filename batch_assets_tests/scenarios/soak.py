@@ -10,6 +10,7 @@ result is printed; the first violation ends it with the command that reproduces 
 import argparse
 import json
 import random
+import signal
 import sys
 import time
 from collections.abc import Collection, Iterator
@@ -27,6 +28,8 @@ from batch_assets_tests.scenarios.matrix.scenario import Scenario, all_scenarios
 def main() -> int:
     """Run the soak; 0 if every invariant held."""
     arguments = build_parser().parse_args()
+    # Told to end, it ends what it started too.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     results = read_results(arguments.table) if arguments.table else []
     held = {result.scenario for result in results if result.seed == arguments.seed}
     violations = 0

@@ -336,6 +336,12 @@ def inherited_environment(**extra: str) -> dict[str, str]:
     return {**os.environ, **extra}
 
 
+def default_environment(**values: str) -> None:
+    """Set variables of this process for a library that has no other setting; what is set stays."""
+    for name, value in values.items():
+        os.environ.setdefault(name, value)
+
+
 def _state_dir(environ: Mapping[str, str], config_file: Path, working_dir: Path) -> Path:
     if named := environ.get(f"{ENVIRONMENT_PREFIX}HOME"):
         return Path(named).expanduser().resolve()

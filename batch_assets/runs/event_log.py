@@ -19,13 +19,14 @@ from dagster_postgres import PostgresEventLogStorage
 from batch_assets.errors import BatchAssetsError
 from batch_assets.execution.process_identity import this_process
 from batch_assets.postgres.connect import translating_errors
+from batch_assets.runs.kept_connections import check_before_use
 from batch_assets.runs.repair import repair_runs
 from batch_assets.runs.workers import Stage, record_worker
 
 logger = logging.getLogger(__name__)
 
-# A connection older than this is replaced before it is used: bursts of events share one, and none
-# is old enough for a firewall or a restart of the server to have cut it unnoticed.
+# A connection older than this is replaced before it is used: bursts of events share one. What was
+# cut before that, by a restart of the server, is noticed when it is asked (kept_connections.py).
 KEPT_SECONDS = 30
 # Threads of a daemon that write at the same moment; opened when needed and not kept.
 SPARE_CONNECTIONS = 20
@@ -53,6 +54,13 @@ class WorkerRecordingEventLog(PostgresEventLogStorage):
         self._connect_ours = connect
         # The newest run this process has noted, so that it does so once for each stage.
         self._noted: tuple[str, Stage] | None = None
+
+    def optimize_for_webserver(
+        self, statement_timeout: int, pool_recycle: int, max_overflow: int
+    ) -> None:
+        """Keep a connection open, and check it before it is used."""
+        super().optimize_for_webserver(statement_timeout, pool_recycle, max_overflow)
+        check_before_use(self._engine)
 
     def dispose(self) -> None:
         """Close the connection that is kept."""

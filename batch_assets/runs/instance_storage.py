@@ -3,7 +3,8 @@
 Named in dagster.yaml as `storage: custom:`, so that every process that loads the file (webserver,
 daemon, code server, run worker, step, `dagster job execute`) reaches the same tables with nothing
 set in the environment. The rows are Dagster's; nothing here reads them. Its event log also notes
-which process works on a run (event_log.py).
+which process works on a run (event_log.py), and connections that are kept are checked
+(kept_connections.py).
 
 Why not `storage: postgres: postgres_url: {env: …}`: that form fails where the variable is unset,
 and a bare `postgresql://` URL is taken for psycopg 3, with which launching a backfill fails.
@@ -23,7 +24,8 @@ from batch_assets.errors import ConfigurationError
 from batch_assets.postgres.connect import connect, database_url
 from batch_assets.postgres.migrate import apply_pending
 from batch_assets.runs.event_log import WorkerRecordingEventLog
-from batch_assets.settings import Settings, load_settings
+from batch_assets.runs.kept_connections import CheckedRunStorage, CheckedScheduleStorage
+from batch_assets.settings import Settings, default_environment, load_settings
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,10 @@ _OWN_TABLES = ("event_logs", "runs", "jobs")
 
 # Any fixed number does, as long as nothing else in the database takes the same one.
 _CREATION_LOCK = 0x6261_6461_6773
+
+# What dagster.yaml has no field for. A backfill whose daemon looks at it while the code server is
+# being restarted finds no asset: without this it is failed for good, and its runs are cancelled.
+_FOR_DAGSTER = {"DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1"}
 
 
 class SettingsPostgresStorage(DagsterPostgresStorage):
@@ -58,6 +64,7 @@ class SettingsPostgresStorage(DagsterPostgresStorage):
             ConfigurationError: The settings are wrong, or the role may not create the schema.
             DatabaseUnavailable: The server does not answer.
         """
+        default_environment(**_FOR_DAGSTER)
         settings = load_settings()
         url = database_url(settings)
         if settings.database.url is None:
@@ -70,10 +77,16 @@ class SettingsPostgresStorage(DagsterPostgresStorage):
                 inst_data=inst_data,  # type: ignore[arg-type]
                 # reason: the name of its type is private to Dagster
             )
+        storage.check_kept_connections()
         storage.record_workers(
             lambda: connect(url, application_name=_RUNS_NAME, options=settings.database)
         )
         return storage
+
+    def check_kept_connections(self) -> None:
+        """Use storages whose kept connections survive a restart of the server."""
+        self._run_storage = CheckedRunStorage(self.postgres_url)
+        self._schedule_storage = CheckedScheduleStorage(self.postgres_url)
 
     def record_workers(self, connect_ours: Callable[[], psycopg.Connection]) -> None:
         """Use an event log that notes which process works on a run.

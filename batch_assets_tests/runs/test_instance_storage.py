@@ -1,3 +1,4 @@
+import os
 import secrets
 import threading
 from collections.abc import Iterator
@@ -7,6 +8,8 @@ from urllib.parse import quote, urlencode
 import dagster as dg
 import psycopg
 import pytest
+from dagster._core.execution import asset_backfill
+from dagster_postgres import PostgresRunStorage
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
@@ -132,4 +135,44 @@ def test_shipped_instance_file_means_what_it_says(own_database: str) -> None:
         assert not instance.telemetry_enabled
         assert instance.get_settings("run_monitoring")["free_slots_after_run_end_seconds"] == 30
         assert instance.code_server_process_startup_timeout == 180
-        assert type(instance.run_storage).__name__ == "PostgresRunStorage"
+        assert isinstance(instance.run_storage, PostgresRunStorage)
+
+
+def test_a_restart_of_the_server_does_not_fail_who_asks_next(own_database: str) -> None:
+    home = write_instance_file(load_settings())
+
+    def ask(instance: dg.DagsterInstance) -> tuple[object, ...]:
+        return (
+            instance.get_runs_count(),
+            instance.all_asset_keys(),
+            instance.all_instigator_state(),
+        )
+
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        # As the webserver does: from here on a connection is kept open for each storage.
+        instance.optimize_for_webserver(statement_timeout=5_000, pool_recycle=3_600, max_overflow=2)
+        before = ask(instance)
+        with psycopg.connect(own_database, autocommit=True) as conn:
+            ended = conn.execute(
+                "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity "
+                "WHERE application_name = 'batch_assets_dagster' AND datname = current_database()"
+            ).fetchone()
+
+        assert ask(instance) == before
+        assert ended == (3,)
+
+
+def test_a_backfill_waits_for_a_code_server_that_is_being_restarted(
+    own_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"
+    monkeypatch.setenv(name, "")
+    SettingsPostgresStorage.from_config_value(None, {})
+    assert os.environ[name] == "", "what somebody has set was changed"
+
+    monkeypatch.delenv(name)
+    SettingsPostgresStorage.from_config_value(None, {})
+
+    # Read by Dagster's daemon, which then skips such a backfill instead of failing it.
+    assert os.environ[name]
+    assert name in Path(asset_backfill.__file__).read_text("utf-8")

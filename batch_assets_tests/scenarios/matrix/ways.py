@@ -11,7 +11,8 @@ from typing import Protocol
 
 import psutil
 
-from batch_assets.ops.stack import RunningStack
+from batch_assets.ops.readiness import listens
+from batch_assets.ops.stack import LOOPBACK, RunningStack
 from batch_assets.ops.up import running_stack
 from batch_assets.runs.launch import launch_backfill
 from batch_assets.runs.watch import BackfillProgress, BackfillState, watch_backfill
@@ -107,8 +108,14 @@ class DaemonBackfill(Way):
             # The code server and what it starts; the daemon's own work is Dagster's.
             self.stack.environment["BATCH_ASSETS_DATABASE_URL"] = url
             self.restart("code-server")
+            wait_until(self._code_server_listens, "the code server listens again")
         self.backfill_id = self._launch()
         self._start_daemon()
+
+    def _code_server_listens(self) -> bool:
+        assert self.stack is not None
+        command = self.stack.commands["code-server"]
+        return listens(LOOPBACK, int(command[command.index("--port") + 1]))
 
     def _start_daemon(self) -> None:
         """The daemon, which looks at backfills more often than Dagster's own."""

@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from batch_assets.errors import ConfigurationError
+from batch_assets.ops.api.slow_clients import Patience
 from batch_assets.settings import Settings, describe_validation
 
 
@@ -17,6 +18,11 @@ class ApiSettings(BaseModel):
         upload_idle_seconds: How long an upload may send nothing.
         max_listeners: Of live progress, at once; each is a connection to this process alone.
         look_every_seconds: How often live progress is read, for all listeners together.
+        max_client_connections: At once; the next is refused with 503.
+        header_seconds: How long the head of a request may take, from the connection on.
+        body_seconds: How long a body may take, with more time for each byte that has arrived.
+        body_bytes_per_second: Least rate of a body in the long run.
+        answer_seconds: How long a client may take for 64 KiB of an answer.
         requests_per_second: Of one token, and of one address, in the long run.
         request_burst: Requests that may come at once after a pause.
         etl_transfer: What /start_etl runs; may be left out where one transfer is configured.
@@ -33,8 +39,23 @@ class ApiSettings(BaseModel):
     etl_transfer: str | None = None
     max_listeners: int = Field(default=200, ge=1)
     look_every_seconds: float = Field(default=1.0, ge=0.1)
+    max_client_connections: int = Field(default=500, ge=1)
+    header_seconds: float = Field(default=10.0, gt=0)
+    body_seconds: float = Field(default=30.0, gt=0)
+    body_bytes_per_second: int = Field(default=1_000, ge=1)
+    answer_seconds: float = Field(default=30.0, gt=0)
     requests_per_second: float = Field(default=100.0, gt=0)
     request_burst: int = Field(default=300, ge=1)
+
+    def patience(self) -> Patience:
+        """What a client may take."""
+        return Patience(
+            header_seconds=self.header_seconds,
+            body_seconds=self.body_seconds,
+            bytes_per_second=self.body_bytes_per_second,
+            answer_seconds=self.answer_seconds,
+            max_connections=self.max_client_connections,
+        )
 
 
 def read_api_settings(settings: Settings) -> ApiSettings:

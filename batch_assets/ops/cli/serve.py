@@ -22,6 +22,7 @@ def serve(
 
     from batch_assets.ops.api.app import build_app
     from batch_assets.ops.api.settings import read_api_settings
+    from batch_assets.ops.api.slow_clients import bounded_protocol
     from batch_assets.ops.readiness import usable_port
     from batch_assets.ops.service import open_database_url
     from batch_assets.postgres.migrate import apply_pending
@@ -40,6 +41,7 @@ def serve(
         port=port,
         log_level="warning",
         server_header=False,
+        http=bounded_protocol(section.patience()),
         ws="websockets-sansio",
         # Live progress does not end by itself: who listens is let go.
         timeout_graceful_shutdown=_LET_GO_SECONDS,

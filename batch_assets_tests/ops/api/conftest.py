@@ -12,6 +12,7 @@ from batch_assets.execution.isolation import IsolatedWorkers
 from batch_assets.ingest.documents.ingest import PRELOAD
 from batch_assets.ops.access import create_token
 from batch_assets.ops.api.app import build_app
+from batch_assets.ops.api.slow_clients import Patience, bounded_protocol
 from batch_assets.ops.scope import Scope
 from batch_assets.postgres.connect import connect
 from batch_assets.settings import load_settings
@@ -36,7 +37,11 @@ class Api:
     def client(self, app: FastAPI | None = None) -> Iterator[httpx.Client]:
         """A client of the application, over a real connection."""
         config = uvicorn.Config(
-            app or self.build(), port=0, log_config=None, ws="websockets-sansio"
+            app or self.build(),
+            port=0,
+            log_config=None,
+            http=bounded_protocol(Patience()),
+            ws="websockets-sansio",
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run)

@@ -35,7 +35,6 @@ _MARKS = (
 )
 # What tells whether rows end with a delimiter that the header does not have.
 _FIRST_ROWS = 3
-_FIRST_ROWS_BYTES = 16_384
 _TEXT = pa.string()
 _CODED = pa.dictionary(pa.int32(), pa.string())
 
@@ -167,18 +166,23 @@ def _fit_trailing_delimiter(names: list[str], rows: bytes, feed: FileFeed) -> li
 
     The first rows have to agree: a single one is a broken record.
     """
-    end = rows.rfind(b"\n", 0, _FIRST_ROWS_BYTES) + 1 or len(rows)
-    records = split_records(rows[:end])
-    rows_fields = [
-        fields_of(records.text(index), feed.delimiter)
-        for index in range(min(len(records), _FIRST_ROWS))
-    ]
+    records = split_records(rows[: _end_of_lines(rows, _FIRST_ROWS)])
+    rows_fields = [fields_of(records.text(index), feed.delimiter) for index in range(len(records))]
     counts = {len(fields) for fields in rows_fields}
     if counts == {len(names) + 1} and not any(fields[-1].strip() for fields in rows_fields):
         return [*names, ""]
     if counts == {len(names) - 1} and not names[-1].strip():
         return names[:-1]
     return names
+
+
+def _end_of_lines(block: bytes, count: int) -> int:
+    end = 0
+    for _ in range(count):
+        end = block.find(b"\n", end) + 1
+        if not end:
+            return len(block)
+    return end
 
 
 def _first_record(block: bytes) -> bytes:

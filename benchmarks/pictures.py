@@ -18,7 +18,7 @@ _LABELS = {
     "pgloader": "pgloader", "dagster": "… under Dagster",
 }  # fmt: skip
 _UPSERTS = {
-    "core": "same files", "psql": "psql upsert", "psql_where_distinct": "… where distinct",
+    "core": "batch_assets", "psql": "psql upsert", "psql_where_distinct": "… where distinct",
     "asyncpg": "asyncpg upsert", "dlt": "dlt merge", "sling": "sling upsert",
 }  # fmt: skip
 _STEPS = {

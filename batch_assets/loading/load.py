@@ -139,6 +139,7 @@ class _Session:
                 reject_limit=self.options.reject_limit,
                 force=self.options.force,
                 recognise_windows=self.options.recognise_windows,
+                may_begin=self.options.may_begin,
             )
             for group in groups:
                 if not self._hand_over.put(group):
@@ -152,6 +153,9 @@ class _Session:
                     conn, self.context, self.target, self.options, self.heartbeat, self._stop
                 )
                 while (group := self._hand_over.take()) is not None:
+                    # Large windows hold no memory yet: any number of them may wait here.
+                    if group.oversized is not None and not self.options.may_begin():
+                        continue
                     for report in publisher.publish(group):
                         self._reports.put(report)
                     self._hand_over.release(group.size_bytes)

@@ -1,5 +1,6 @@
 """How windows are loaded: bounds and limits, none of which changes what is loaded."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from batch_assets.loading.chunk_size import ChunkBounds
@@ -8,6 +9,11 @@ from batch_assets.loading.prepare import RejectLimit
 # One question for 64 windows costs little more than for one, and the first rows still reach the
 # database soon.
 RECOGNISE_WINDOWS = 64
+
+
+def always() -> bool:
+    """Every window may be begun."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,8 @@ class LoadOptions:
         force: Compare row by row, whatever the hashes say.
         is_part: The source has a part of each window: what it lacks may still be there.
         run_id: Shown in the ledger.
+        may_begin: Asked before each window is read, in the threads of the load; once it says no,
+            what was begun ends and nothing else is, without a report.
     """
 
     publish_connections: int = 2
@@ -44,6 +52,7 @@ class LoadOptions:
     force: bool = False
     is_part: bool = False
     run_id: str | None = None
+    may_begin: Callable[[], bool] = always
 
     @property
     def bounds(self) -> ChunkBounds:

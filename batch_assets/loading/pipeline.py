@@ -1,7 +1,7 @@
 """Prepare windows ahead of publishing, and recognise those that are unchanged."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -10,7 +10,7 @@ from batch_assets.contracts.table import Window
 from batch_assets.contracts.window_checks import Finding
 from batch_assets.loading.checkpoints import read_begun
 from batch_assets.loading.loads import LoadContext, Outcome
-from batch_assets.loading.options import RECOGNISE_WINDOWS
+from batch_assets.loading.options import RECOGNISE_WINDOWS, always
 from batch_assets.loading.prepare import (
     FailedWindow,
     OversizedWindow,
@@ -58,10 +58,11 @@ def prepare_groups(
     reject_limit: RejectLimit,
     force: bool,
     recognise_windows: int = RECOGNISE_WINDOWS,
+    may_begin: Callable[[], bool] = always,
 ) -> Iterator[Group]:
     """Turn items into groups, in order, prepared windows one by one.
 
-    Sources recognised as unchanged are not opened.
+    Sources recognised as unchanged are not opened. Ends before the first window that may not begin.
     """
     for slice_ in _slices(items, recognise_windows):
         outcomes, sources = _split(slice_, conn, context, target, force=force)
@@ -69,21 +70,24 @@ def prepare_groups(
             yield Group(outcomes=tuple(outcomes))
         begun = read_begun(conn, context, sources)
         conn.commit()
-        results = (
-            # What is staged already is known to be large: reading it again would tell no more.
-            # What comes encoded is not held in memory at all.
-            OversizedWindow(source)
-            if source.window.key in begun or source.bulk is not None
-            else prepare_window(
-                source,
-                context.contract,
-                context.scope,
-                reject_limit=reject_limit,
-                chunk_rows=chunk_rows,
+        for source in sources:
+            # Asked anew for each: a slice is found in one go, and loading it may take hours.
+            if not may_begin():
+                return
+            if source.window.key in begun or source.bulk is not None:
+                # What is staged already is known to be large: reading it again would tell no more.
+                # What comes encoded is not held in memory at all.
+                yield Group(oversized=OversizedWindow(source))
+                continue
+            yield _as_group(
+                prepare_window(
+                    source,
+                    context.contract,
+                    context.scope,
+                    reject_limit=reject_limit,
+                    chunk_rows=chunk_rows,
+                )
             )
-            for source in sources
-        )
-        yield from map(_as_group, results)
 
 
 def _as_group(

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 
@@ -5,7 +6,9 @@ import psycopg
 import pyarrow as pa
 import pytest
 
+from batch_assets.contracts.batch import Position, SourceBatch
 from batch_assets.contracts.disposition import Disposition
+from batch_assets.contracts.table import Window
 from batch_assets.errors import (
     LeaseHeld,
     LedgerImbalance,
@@ -62,6 +65,49 @@ def test_second_load_of_the_same_source_reads_nothing(database: str) -> None:
 
     assert report.recognised_by is RecognisedBy.SOURCE_HASH
     assert report.ledger == Ledger(read=1, unchanged=1)
+
+
+def noted(source: WindowSource, read: list[Window]) -> WindowSource:
+    """A source that writes down when it is opened."""
+
+    def open_source(position: Position | None) -> Iterator[SourceBatch]:
+        read.append(source.window)
+        yield from source.read(position)
+
+    return replace(source, read=open_source)
+
+
+def test_no_window_is_read_once_no_other_may_be_begun(database: str) -> None:
+    first, *others = days(5)
+    known = source_of([("A", "1", None)], first, source_hash="h1")
+    load(database, known)
+    read: list[Window] = []
+    fresh = [noted(source_of([("A", "1", None)], day), read) for day in others]
+
+    reports = load(database, known, *fresh, may_begin=lambda: len(read) < 2)
+
+    # What is as published is told and costs nothing; of the rest two were begun, and end.
+    expected = [known.window, fresh[0].window, fresh[1].window]
+    assert [report.window for report in reports] == expected
+    assert read == expected[1:]
+
+
+def test_large_windows_that_wait_are_not_begun_either(database: str) -> None:
+    read: list[Window] = []
+    large = [noted(source_of(many_rows(5), day, batch_rows=2), read) for day in days(4)]
+    first = large[0].window
+
+    # The first is opened to see that it is large, and again to be staged.
+    [report] = load(
+        database,
+        *large,
+        may_begin=lambda: read.count(first) < 2,
+        chunk_rows=2,
+        publish_connections=1,
+    )
+
+    assert (report.window, report.ledger) == (first, Ledger(read=5, inserted=5))
+    assert query(database, "SELECT count(*) FROM public.prices") == [(5,)]
 
 
 def test_equal_content_from_another_file_is_recognised_and_writes_nothing(database: str) -> None:

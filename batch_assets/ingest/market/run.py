@@ -66,8 +66,9 @@ def sync_plan(
         access: Cache, tokens and limits.
         now: The present, aware.
         options: How days are loaded.
-        may_begin: Asked before each day that is fetched; the plan ends where it says no. Where a
-            vendor is asked by symbol, the answers hold all days, and are asked for before.
+        may_begin: Asked before each day that is fetched or read, in threads of the load too; the
+            plan ends where it says no. Where a vendor is asked by symbol, the answers hold all
+            days, and are asked for before.
 
     Yields:
         One report for each day of the plan, and at most one for each group for rows without a
@@ -140,7 +141,7 @@ class _Run:
             self._open(group),
             itertools.takewhile(lambda _: self.may_begin(), group.days),
             now=self.now,
-            options=replace(self.options, is_part=group.is_part),
+            options=replace(self.options, is_part=group.is_part, may_begin=self.may_begin),
             part=part,
             count_calls=lambda: self.meter.calls,
         )

@@ -9,6 +9,7 @@ result is printed; the first violation ends it with the command that reproduces 
 
 import argparse
 import json
+import os
 import random
 import signal
 import sys
@@ -56,7 +57,7 @@ def main() -> int:
                     break
                 continue
             say(scenario, arguments.seed, "held", seconds)
-            results.append(Result(scenario.name, arguments.seed, seconds))
+            results.append(Result(scenario.name, arguments.seed, seconds, os.getloadavg()[0]))
             if arguments.table:
                 write_table(arguments.table, results)
     return int(violations > 0)

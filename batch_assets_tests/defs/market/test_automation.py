@@ -47,6 +47,10 @@ def request_at(definitions: dg.Definitions, feed: str, due: str) -> dg.RunReques
         ("us", "2024-03-11T17:01:00-04:00", "2024-03-11"),
         ("us", "2024-11-03T17:01:00-05:00", "2024-11-03"),
         ("us", "2024-11-04T17:01:00-05:00", "2024-11-04"),
+        # A leap day, and the last day of a year.
+        ("us", "2024-02-29T17:01:00-05:00", "2024-02-29"),
+        ("late", "2024-03-01T02:30:00-05:00", "2024-02-29"),
+        ("cn", "2024-12-31T16:01:00+08:00", "2024-12-31"),
         # A schedule of one's own after midnight in New York loads the session of the day before,
         # although it is long the next day in UTC.
         ("late", "2024-10-01T02:30:00-04:00", "2024-09-30"),

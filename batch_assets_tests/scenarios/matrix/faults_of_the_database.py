@@ -5,19 +5,25 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import psycopg
 
+from batch_assets_tests.polling import wait_until
 from batch_assets_tests.scenarios.matrix.site import Site
+from batch_assets_tests.scenarios.matrix.warm import COMMAND_SECONDS
+from batch_assets_tests.scenarios.matrix.ways import JobExecute
 from batch_assets_tests.scenarios.matrix.world import World
 
 # Room for what is there and a part of what comes; the tables' own files alone are on this disk.
 SMALL_DISK = "size=512k"
 LARGE_DISK = "size=64m"
+
+# What the server says with SQLSTATE 53300 when its table of connections is full.
+_FULL = "sorry, too many clients already"
 
 
 def restarting(failpoint: str, how: signal.Signals) -> Callable[[World], None]:
@@ -41,14 +47,52 @@ def refusing(sqlstate: str) -> Callable[[World], None]:
         world.way.start()
         world.way.finish()
         assert world.site.value("SELECT last_value FROM fault_visits") > 1, "nothing was refused"
-        spent = world.site.query(
-            "SELECT error_class, error_message FROM ops.loads WHERE state = 'failed' "
-            "AND NOT coalesce(is_retryable, true) AND run_id IN "
-            "(SELECT run_id FROM dagster.runs ORDER BY id DESC LIMIT 1)"
-        )
-        assert not spent, f"counted as an error of the data: {spent}"
+        _assert_no_budget_was_spent(world.site)
 
     return inject
+
+
+def take_all_connections(world: World) -> None:
+    """P3: nobody gets another connection until the run has been refused one."""
+    assert isinstance(world.way, JobExecute)
+    command = world.way
+    world.way.start(failpoints="publish.before_lease=stop")
+    stopped = world.site.wait_for_stop()
+    with ExitStack() as taken:
+
+        def take_the_rest() -> None:
+            # What the run itself gives back is taken too.
+            while (one := _connection(world)) is not None:
+                taken.enter_context(one)
+
+        def is_refused() -> bool:
+            take_the_rest()
+            return command.has_ended() or _FULL in command.said()
+
+        take_the_rest()
+        wake(stopped)
+        wait_until(is_refused, "the run is refused a connection", COMMAND_SECONDS)
+        assert _FULL in command.said(), "the run never asked for a connection"
+    world.way.finish()
+    _assert_no_budget_was_spent(world.site)
+
+
+def _connection(world: World) -> psycopg.Connection | None:
+    try:
+        return psycopg.connect(world.server.databases.url)
+    except psycopg.OperationalError as error:
+        if _FULL not in str(error):
+            raise
+        return None
+
+
+def _assert_no_budget_was_spent(site: Site) -> None:
+    spent = site.query(
+        "SELECT error_class, error_message FROM ops.loads WHERE state = 'failed' "
+        "AND NOT coalesce(is_retryable, true) AND run_id IN "
+        "(SELECT run_id FROM dagster.runs ORDER BY id DESC LIMIT 1)"
+    )
+    assert not spent, f"counted as an error of the data: {spent}"
 
 
 def _refuse_once(site: Site, sqlstate: str) -> None:
@@ -163,6 +207,15 @@ CATALOGUE: tuple[dict[str, Any], ...] = (
         }
         for name, sqlstate in _REFUSALS.items()
     ),
+    {
+        "name": "connections taken",
+        "code": "P3",
+        "injected": "others take every connection of the server as the step claims a day",
+        "must_hold": "class infrastructure: the error budget is not spent",
+        "inject": take_all_connections,
+        "failpoints": ("publish.before_lease",),
+        "ways": ("job execute",),
+    },
     {
         "name": "disk full",
         "code": "D1",

@@ -42,7 +42,7 @@ files = "{{date}}.csv"
 calendar = "XSHG"
 volume_unit = "lot"
 amount_scale = 1000
-max_partitions_per_run = 10
+max_partitions_per_run = {{days_per_run}}
 symbol = {{ style = "cn" }}
 
 [market.feeds.examples.columns]
@@ -113,7 +113,9 @@ class Command:
 class Site:
     """Where one scenario happens."""
 
-    def __init__(self, folder: Path, url: str, executor: str, warm: WarmDagster) -> None:
+    def __init__(
+        self, folder: Path, url: str, executor: str, warm: WarmDagster, days_per_run: int
+    ) -> None:
         self.folder = folder
         self.warm = warm
         self.peak_bytes = 0
@@ -125,7 +127,9 @@ class Site:
         self.extra_environment: dict[str, str] = {}
         self.fired.mkdir(parents=True)
         shutil.copy(PROJECT / "dagster.yaml", folder)
-        (folder / "batch_assets.toml").write_text(_CONFIG, encoding="utf-8")
+        (folder / "batch_assets.toml").write_text(
+            _CONFIG.replace("{days_per_run}", str(days_per_run)), encoding="utf-8"
+        )
         (folder / "force.json").write_text(json.dumps(_FORCE), encoding="utf-8")
 
     @property
@@ -252,10 +256,12 @@ class Site:
 
 
 @contextmanager
-def opened_site(server: MatrixServer, url: str, executor: str) -> Iterator[Site]:
+def opened_site(
+    server: MatrixServer, url: str, executor: str, *, days_per_run: int = 10
+) -> Iterator[Site]:
     """A site in a folder of its own, whose processes do not outlive the block."""
     folder = server.state_dir / "sites" / uuid.uuid4().hex[:8]
-    site = Site(folder, url, executor, server.warm)
+    site = Site(folder, url, executor, server.warm, days_per_run)
     if server.cache is not None:
         shutil.copytree(server.cache, site.state_dir / "cache")
     try:

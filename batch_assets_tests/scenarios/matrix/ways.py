@@ -5,7 +5,7 @@ import subprocess
 import sys
 import uuid
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
@@ -77,6 +77,11 @@ class JobExecute(Way):
         assert self.command is not None
         return self.command.has_ended()
 
+    def said(self) -> str:
+        """What the command has written so far."""
+        assert self.command is not None
+        return self.command.said
+
     def worker(self) -> psutil.Process:
         assert self.command is not None
         return psutil.Process(self.command.pid)
@@ -90,8 +95,11 @@ class DaemonBackfill(Way):
 
     name = "daemon backfill"
 
-    def __init__(self, site: Site) -> None:
+    def __init__(
+        self, site: Site, days: Sequence[str] = tuple(planted.day for planted in DAYS)
+    ) -> None:
         self.site = site
+        self.days = days
         self.stack: RunningStack | None = None
         self.backfill_id = ""
         self._url = ""
@@ -135,7 +143,7 @@ class DaemonBackfill(Way):
         return launch_backfill(
             self.stack.webserver_url,
             ASSET,
-            [planted.day for planted in DAYS],
+            self.days,
             tags={"batch_assets/feed": "examples"},
         )
 

@@ -2,6 +2,10 @@
 
 dagster dev
 dagster job execute -m batch_assets.definitions -j market_sync --tags '{"dagster/partition": "…"}'
+
+Webserver, daemon, code server and each run import this and build everything. So the builders of
+`defs/` import what describes (settings, feeds, templates, transfers), and the body of an asset,
+check, sensor or schedule imports what it runs: `run.py`, `ticks.py`, or what it calls.
 """
 
 from collections.abc import Mapping

@@ -21,6 +21,67 @@ layout = "by_day"
 files = "{date}.csv"
 calendar = "XNYS"
 """
+EVERY_DOMAIN = f"""
+{US_FEED}
+[market.feeds.baostock]
+vendor = "baostock"
+
+[market.feeds.tushare]
+vendor = "tushare"
+
+[documents.sources.inbox]
+url = "documents"
+schedule = "0 * * * *"
+
+[spreadsheets]
+landing = "spreadsheets"
+inbox = "corrected"
+
+[spreadsheets.templates.orders]
+files = "orders*.xlsx"
+table = "sales.orders"
+key = "number"
+
+[spreadsheets.templates.orders.columns]
+number = {{ type = "integer", required = true }}
+ordered_on = {{ type = "date", date_formats = ["%d.%m.%Y"] }}
+
+[tables.transfers.orders]
+table = "public.orders"
+target = "copies.orders"
+key = ["number"]
+schedule = "30 2 * * *"
+
+[devices]
+landing = "devices"
+
+[alerts]
+
+[retention]
+"""
+RUN_PACKAGES = ("batch_assets.ingest.", "batch_assets.loading.", "batch_assets.quality.")
+NEEDED_BY_RUNS = {
+    "exchange_calendars",
+    "fastapi",
+    "h5py",
+    "httpx",
+    "lxml",
+    "numpy",
+    "openpyxl",
+    "pandas",
+    "pebble",
+    "pgpq",
+    "polars",
+    "psutil",
+    "psycopg",
+    "psycopg_pool",
+    "pyarrow",
+    "pypdfium2",
+    "redis",
+    "stamina",
+    "tenacity",
+    "uvicorn",
+}
 CHECKS = {
     "adjustment_factors": ["every_day_is_read", "no_factor_is_missing"],
     "daily_bars": [
@@ -193,15 +254,24 @@ def test_building_definitions_touches_neither_database_nor_folder(tmp_path: Path
     assert os.listdir(tmp_path) == ["batch_assets.toml"]  # noqa: PTH208 - names are all we ask
 
 
-def test_importing_the_code_location_leaves_what_only_single_sources_need_for_later() -> None:
-    later = "pandas polars openpyxl fastapi uvicorn httpx exchange_calendars pypdfium2 h5py lxml"
-    code = (
-        f"import sys, batch_assets.definitions; later = set({later!r}.split()); "
-        "print(sorted(later & set(sys.modules)))"
-    )
+def test_building_the_definitions_imports_nothing_that_only_runs_need(tmp_path: Path) -> None:
+    (tmp_path / "batch_assets.toml").write_text(EVERY_DOMAIN, encoding="utf-8")
+    code = f"""
+import sys
+from batch_assets.definitions import build_definitions
+definitions = build_definitions()
+definitions.get_repository_def()
+print(sorted({{key.path[0] for key in definitions.resolve_all_asset_keys()}}))
+print(sorted({NEEDED_BY_RUNS!r} & {{name.split('.')[0] for name in sys.modules}}))
+print(sorted(name for name in sys.modules if name.startswith({RUN_PACKAGES!r})))
+"""
 
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
 
-    assert done.stdout.splitlines()[-1] == "[]"
+    assert done.returncode == 0, done.stderr
+    domains, libraries, own = done.stdout.splitlines()[-3:]
+    assert domains == "['devices', 'documents', 'market', 'spreadsheets', 'tables']"
+    assert libraries == "[]"
+    assert own == "[]"

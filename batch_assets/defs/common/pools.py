@@ -4,15 +4,8 @@ Pools hold for every run of one Dagster storage, `dagster job execute` included.
 that two writers never publish one window is the lease's work.
 """
 
-from batch_assets.sources.market.feed import Feed, VendorFeed
-
 POSTGRES_WRITE = "postgres_write"
 
 # Slots of a vendor's pool; all of its feeds share it. The default limit of dagster.yaml holds until
 # a person sets another: `dagster instance concurrency set vendor_baostock 1`.
-_VENDOR = "vendor_"
-
-
-def pool_of(feed: Feed) -> str:
-    """The pool of everything that loads a feed: its vendor's, or that of PostgreSQL's writers."""
-    return f"{_VENDOR}{feed.vendor}" if isinstance(feed, VendorFeed) else POSTGRES_WRITE
+VENDOR = "vendor_"

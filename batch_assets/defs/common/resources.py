@@ -1,23 +1,25 @@
-"""Resources: the database and the clock, as Dagster hands them to assets."""
+"""Resources: the database and the clock, as Dagster hands them to assets.
+
+Definitions are built in every process of Dagster; what connects is imported by those that do.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
-import psycopg
-from psycopg_pool import ConnectionPool
 from pydantic import Field, PrivateAttr
 
 from batch_assets.errors import ConfigurationError
-from batch_assets.postgres.connect import connect, database_url
-from batch_assets.postgres.migrate import apply_pending
-from batch_assets.postgres.pool import open_pool
-from batch_assets.postgres.pool_budget import evaluate_pool_max, read_pool_budget
 from batch_assets.settings import DatabaseSettings, current_settings
 
+if TYPE_CHECKING:
+    import psycopg
+    from psycopg_pool import ConnectionPool
 
-class PostgresCopyResource(dg.ConfigurableResource[psycopg.Connection]):
+
+class PostgresCopyResource(dg.ConfigurableResource["psycopg.Connection"]):
     """PostgreSQL for assets: connections that never wait without bound, and a pool of them.
 
     Usable in assets of your own:
@@ -43,7 +45,7 @@ class PostgresCopyResource(dg.ConfigurableResource[psycopg.Connection]):
         "room for it",
     )
 
-    _pool: ConnectionPool[psycopg.Connection] | None = PrivateAttr(default=None)
+    _pool: "ConnectionPool[psycopg.Connection] | None" = PrivateAttr(default=None)
     _resolved: str | None = PrivateAttr(default=None)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 - Dagster's signature
@@ -54,6 +56,8 @@ class PostgresCopyResource(dg.ConfigurableResource[psycopg.Connection]):
 
     def resolved_url(self) -> str:
         """The database's URL; where none is set, the embedded server's, started and migrated."""
+        from batch_assets.postgres.connect import database_url
+
         if self._resolved is None:
             settings = current_settings()
             url = self.url or database_url(settings)
@@ -61,12 +65,16 @@ class PostgresCopyResource(dg.ConfigurableResource[psycopg.Connection]):
                 # A server that this package started itself has nobody else to migrate it; a run on
                 # a fresh clone would find no tables. A configured database is its owner's to
                 # migrate (`batch-assets db migrate`).
+                from batch_assets.postgres.migrate import apply_pending
+
                 apply_pending(url)
             self._resolved = url
         return self._resolved
 
-    def connect(self) -> psycopg.Connection:
+    def connect(self) -> "psycopg.Connection":
         """Open a connection of its own, for a thread that keeps it; the caller closes it."""
+        from batch_assets.postgres.connect import connect
+
         return connect(
             self.resolved_url(),
             application_name="batch_assets asset",
@@ -74,8 +82,10 @@ class PostgresCopyResource(dg.ConfigurableResource[psycopg.Connection]):
         )
 
     @contextmanager
-    def connection(self) -> Iterator[psycopg.Connection]:
+    def connection(self) -> "Iterator[psycopg.Connection]":
         """Lend a connection from the pool; committed when the block ends well."""
+        from batch_assets.postgres.pool import open_pool
+
         if self._pool is None:
             self._pool = open_pool(
                 self.resolved_url(),
@@ -89,6 +99,8 @@ class PostgresCopyResource(dg.ConfigurableResource[psycopg.Connection]):
 
     def _fitting_pool_max(self) -> int:
         """What this process may open, so that the pools of all processes fit the server."""
+        from batch_assets.postgres.pool_budget import evaluate_pool_max, read_pool_budget
+
         options = current_settings().database
         if self.pool_max is not None:
             options = DatabaseSettings(

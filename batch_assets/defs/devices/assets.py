@@ -7,12 +7,10 @@ it runs. What each shard did, and which one failed, is in the metadata of the ru
 """
 
 from collections.abc import Iterator
-from datetime import date
 
 import dagster as dg
 
 from batch_assets.defs.common.resources import ClockResource, PostgresCopyResource
-from batch_assets.defs.common.retries import translating_failures
 from batch_assets.defs.devices.asset_keys import (
     DAILY,
     LATEST,
@@ -80,15 +78,9 @@ def build_device_assets(
     def devices(
         context: dg.AssetExecutionContext, postgres: PostgresCopyResource, clock: ClockResource
     ) -> Iterator[dg.AssetCheckResult]:
-        # Who has no devices, or only looks at the definitions, does not pay for what loads them.
         from batch_assets.defs.devices.run import run_load
 
-        today = clock.now().date()
-        days = [today]
-        if context.has_partition_key or context.has_partition_key_range:
-            days = [date.fromisoformat(key) for key in context.partition_keys]
-        with translating_failures(context.op_execution_context.retry_number):
-            yield from run_load(context, postgres, settings, days, today)
+        yield from run_load(context, postgres, settings, clock.now().date())
 
     return devices
 

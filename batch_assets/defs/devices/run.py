@@ -9,6 +9,7 @@ import dagster as dg
 
 from batch_assets.defs.common.check_results import as_check_result
 from batch_assets.defs.common.resources import PostgresCopyResource
+from batch_assets.defs.common.retries import translating_failures
 from batch_assets.defs.common.run_log import log_partition, open_step_log
 from batch_assets.defs.devices import checks
 from batch_assets.defs.devices.asset_keys import DAILY, KEYS, LATEST, RECORDS, WEEKLY
@@ -40,20 +41,25 @@ def run_load(
     context: dg.AssetExecutionContext,
     postgres: PostgresCopyResource,
     settings: Settings,
-    days: Sequence[date],
     today: date,
 ) -> Iterator[dg.AssetCheckResult]:
-    """Load what arrived up to the last of some days.
+    """Load what arrived up to the last day of a run, or up to today in a run without days.
 
     Args:
-        days: Partitions of the run.
         today: With it the inbox is written too.
 
     Raises:
         Failure: A shard failed; what the others wrote is committed and materialised.
+        RetryRequested: Something that time can mend stood in the way.
     """
+    days = [today]
+    if context.has_partition_key or context.has_partition_key_range:
+        days = [date.fromisoformat(key) for key in context.partition_keys]
     until = max(days)
-    with open_step_log(settings, postgres.connect, context) as log:
+    with (
+        translating_failures(context.op_execution_context.retry_number),
+        open_step_log(settings, postgres.connect, context) as log,
+    ):
         log.write("run_started", f"files that arrived up to {until}")
         load = load_day(
             postgres.connect,

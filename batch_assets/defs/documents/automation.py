@@ -1,7 +1,6 @@
 """Jobs, sensor and schedule of documents: files that arrive are read without a person."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from typing import Any
 
 import dagster as dg
@@ -13,21 +12,9 @@ from batch_assets.defs.documents.asset_keys import (
     chunks_key_of,
     documents_key_of,
 )
-from batch_assets.defs.documents.run_requests import Requests, Tick, evaluate_requests
-from batch_assets.ingest.documents.run import scan_whole
-from batch_assets.ingest.documents.scan import scan_documents
-from batch_assets.ingest.documents.waiting import WaitingDay, read_waiting_sets
-from batch_assets.postgres.connect import translating_errors
-from batch_assets.sources.documents.landing import ScanReport
 from batch_assets.sources.documents.sources import DocumentSource
 
 DEFAULT_JOB = "document_ingest"
-
-# A schedule is given 60 s by Dagster; the next one, or the sensor, goes on.
-_RESCAN_SECONDS = 30.0
-
-# Reasons in one line of the list of ticks.
-_SHOWN_NOTES = 5
 
 AssetJob = Any
 """What define_asset_job returns; Dagster 1.13 does not export the class."""
@@ -69,17 +56,9 @@ def build_landing_sensor(
     def landing_sensor(
         context: dg.SensorEvaluationContext, postgres: PostgresCopyResource, clock: ClockResource
     ) -> dg.SensorResult:
-        scanned = scan_documents(
-            postgres.connect, source, now=clock.now(), after=context.cursor or ""
-        )
-        waiting = _read_waiting(postgres, source)
-        tick = Tick(source, partitions, scanned.report, waiting, clock.now())
-        requests = evaluate_requests(context.instance, tick)
-        return dg.SensorResult(
-            run_requests=requests.runs,
-            skip_reason=None if requests.runs else _reason(scanned.report, requests),
-            cursor=scanned.report.position,
-        )
+        from batch_assets.defs.documents.ticks import look_at_landing
+
+        return look_at_landing(context, source, partitions, postgres, clock)
 
     return landing_sensor
 
@@ -101,33 +80,8 @@ def build_rescan_schedule(
     def rescan(
         context: dg.ScheduleEvaluationContext, postgres: PostgresCopyResource, clock: ClockResource
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        scanned = scan_whole(postgres.connect, source, now=clock.now, seconds=_RESCAN_SECONDS)
-        waiting = _read_waiting(postgres, source)
-        # The next tick may be a day away: what has to be read is read now.
-        tick = Tick(source, partitions, scanned.report, waiting, clock.now(), gathers=False)
-        requests = evaluate_requests(context.instance, tick)
-        yield from requests.runs
-        if not requests.runs:
-            yield _reason(scanned.report, requests)
+        from batch_assets.defs.documents.ticks import rescan_landing
+
+        yield from rescan_landing(context, source, partitions, postgres, clock)
 
     return rescan
-
-
-def _read_waiting(postgres: PostgresCopyResource, source: DocumentSource) -> list[WaitingDay]:
-    with translating_errors(), closing(postgres.connect()) as conn:
-        return read_waiting_sets(conn, source.name)
-
-
-def _reason(report: ScanReport, requests: Requests) -> dg.SkipReason:
-    """What was seen, in one line."""
-    seen = f"{report.listed} files looked at, {report.new} new, {report.changed} changed"
-    seen += f", {report.growing} still growing" if report.growing else ""
-    seen += f", {report.deleted} gone" if report.deleted else ""
-    if report.withheld:
-        seen += f", {report.withheld} not marked as gone because the folder is empty as a whole"
-    if report.is_busy:
-        seen = "another scan is going on"
-    notes = requests.notes[:_SHOWN_NOTES]
-    if len(requests.notes) > len(notes):
-        notes.append(f"{len(requests.notes) - len(notes)} more days wait")
-    return dg.SkipReason("; ".join([seen, *notes]))

@@ -16,7 +16,7 @@ def build_document_definitions(
     """
     if not settings.section("documents"):
         return dg.Definitions()
-    # Who has no documents does not pay for importing what reads them.
+    # Who has no documents does not pay for importing what describes them.
     from batch_assets.defs.documents.assets import build_documents
     from batch_assets.defs.documents.automation import (
         DEFAULT_JOB,

@@ -5,19 +5,15 @@ that whoever depends on adjusted prices waits for them, and is not run on guesse
 """
 
 from collections.abc import Iterator
-from contextlib import closing
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
-from batch_assets.defs.common.check_results import as_check_result
 from batch_assets.defs.common.pools import POSTGRES_WRITE
 from batch_assets.defs.common.resources import PostgresCopyResource
-from batch_assets.defs.common.retries import translating_failures
 from batch_assets.defs.market.assets import FEED_TAG, asset_key_of
 from batch_assets.defs.market.reference_keys import FACTORS, VIEWS, reference_key
-from batch_assets.quality.factors import judge_factor_coverage
 from batch_assets.sources.market.feed import Feed
 
 FACTORS_ARE_KNOWN = "factors_are_known"
@@ -60,15 +56,9 @@ def build_adjusted_views(
     def adjusted_bars(
         context: dg.AssetExecutionContext, postgres: PostgresCopyResource
     ) -> Iterator[dg.AssetCheckResult]:
-        with translating_failures(context.op_execution_context.retry_number):
-            days = [date.fromisoformat(text) for text in context.partition_keys]
-            with closing(postgres.connect()) as conn:
-                coverage = judge_factor_coverage(conn, feed.source_name, days)
-        for day in coverage.known_days:
-            for key in keys:
-                context.log_event(dg.AssetMaterialization(key, partition=day.isoformat()))
-        for key in keys:
-            yield as_check_result(FACTORS_ARE_KNOWN, key, coverage.verdict)
+        from batch_assets.defs.market.run_views import judge_views
+
+        yield from judge_views(context, feed, postgres)
 
     return adjusted_bars
 

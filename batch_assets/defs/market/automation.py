@@ -1,20 +1,14 @@
 """Jobs and schedules of daily bars: a job for each feed, run when its day is due."""
 
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 import dagster as dg
 
 from batch_assets.defs.common.resources import ClockResource, PostgresCopyResource
-from batch_assets.defs.common.retries import translating_failures
 from batch_assets.defs.market.assets import FEED_TAG, asset_key_of, cache_dir_of
-from batch_assets.defs.market.checks import freshness_evaluation
-from batch_assets.ingest.market.plan import plan_repairs
-from batch_assets.postgres.connect import translating_errors
 from batch_assets.settings import Settings
-from batch_assets.sources.market.calendar import open_calendar
-from batch_assets.sources.market.due import correction_window, newest_due_day
 from batch_assets.sources.market.feed import Feed
 
 DEFAULT_JOB = "market_sync"
@@ -48,6 +42,9 @@ def build_freshness_job(feed: Feed, settings: Settings) -> dg.JobDefinition:
     def ask_freshness(
         context: dg.OpExecutionContext, postgres: PostgresCopyResource, clock: ClockResource
     ) -> None:
+        from batch_assets.defs.common.retries import translating_failures
+        from batch_assets.defs.market.evaluate import freshness_evaluation
+
         with translating_failures(context.retry_number):
             evaluation = freshness_evaluation(
                 postgres, feed, asset_key_of(feed), clock.now(), cache_dir_of(settings)
@@ -77,27 +74,12 @@ def build_sync_schedule(feed: Feed, job: AssetJob, settings: Settings) -> dg.Sch
         f"the {feed.reread_sessions} sessions before it again, for late corrections.",
     )
     def due_days(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-        now = context.scheduled_execution_time
-        last = newest_due_day(feed, now)
-        first = min(last, _first_reread(feed, settings, now) or last)
+        from batch_assets.defs.market.due_days import find_due_days
+
+        first, last = find_due_days(feed, settings, context.scheduled_execution_time)
         return _request_range(first, last, run_key=last.isoformat())
 
     return due_days
-
-
-def _first_reread(feed: Feed, settings: Settings, now: datetime) -> date | None:
-    if not feed.reread_sessions:
-        return None
-    calendar = open_calendar(
-        feed.calendar_name,
-        cache_dir_of(settings),
-        today=now.date(),
-        user_file=feed.calendar_file,
-    )
-    window = correction_window(feed, calendar, now)
-    # Days before it are no partitions.
-    earliest = max(settings.dagster.first_day, feed.first_day or settings.dagster.first_day)
-    return None if window is None else max(window.first, earliest)
 
 
 def _request_range(first: date, last: date, *, run_key: str) -> dg.RunRequest:
@@ -123,6 +105,9 @@ def build_repair_schedule(feed: Feed, job: AssetJob, settings: Settings) -> dg.S
     def days_to_repair(
         context: dg.ScheduleEvaluationContext, postgres: PostgresCopyResource
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        from batch_assets.ingest.market.plan import plan_repairs
+        from batch_assets.postgres.connect import translating_errors
+
         now = context.scheduled_execution_time
         with translating_errors():
             ranges = plan_repairs(postgres.connect, feed, now=now, cache_dir=cache_dir_of(settings))

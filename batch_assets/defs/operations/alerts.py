@@ -4,7 +4,6 @@ import dagster as dg
 
 from batch_assets.defs.common.resources import PostgresCopyResource
 from batch_assets.monitoring.settings import is_configured, read_alert_settings
-from batch_assets.monitoring.watch import watch_alerts
 from batch_assets.settings import Settings
 
 
@@ -21,6 +20,8 @@ def build_alert_sensor(settings: Settings) -> dg.SensorDefinition:
     )
     def evaluate_alerts(postgres: PostgresCopyResource) -> dg.SkipReason:
         """Look once; the reason says what was seen."""
+        from batch_assets.monitoring.watch import watch_alerts
+
         seen = watch_alerts(postgres.connect, settings, "sensor")
         sent = f"{seen.delivery.sent} messages sent, {seen.delivery.failed} not taken"
         if not seen.is_evaluated:

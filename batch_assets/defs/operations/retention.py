@@ -4,7 +4,6 @@ import dagster as dg
 
 from batch_assets.defs.common.resources import ClockResource, PostgresCopyResource
 from batch_assets.monitoring.retention_settings import SECTION, read_retention_settings
-from batch_assets.runs.retention import prune
 from batch_assets.settings import Settings
 
 
@@ -16,6 +15,8 @@ def build_retention_schedule(settings: Settings) -> dg.ScheduleDefinition:
         context: dg.OpExecutionContext, postgres: PostgresCopyResource, clock: ClockResource
     ) -> None:
         """Prune once; what went is in the run's log."""
+        from batch_assets.runs.retention import prune
+
         for one in prune(postgres.connect, settings, clock.now()):
             context.log.info("%s: %d older than %s", one.what, one.count, one.before)
 

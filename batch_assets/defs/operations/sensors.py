@@ -5,8 +5,6 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from batch_assets.defs.common.resources import PostgresCopyResource
-from batch_assets.runs.backfill_driver import drive_backfills
-from batch_assets.runs.repair import repair_runs
 
 # A crash is healed within 60 s: this, the daemon's own 5 s, and the 30 s a lease or a launch may
 # take to show that nobody is there any more.
@@ -24,6 +22,8 @@ def repair_dead_runs(
     context: dg.SensorEvaluationContext, postgres: PostgresCopyResource
 ) -> dg.SkipReason:
     """Repair once; the reason says what was done."""
+    from batch_assets.runs.repair import repair_runs
+
     repaired = repair_runs(context.instance, postgres.connect, now=datetime.now(UTC))
     for item in repaired:
         context.log.warning("%s: %s", item.run_id or "a process without a run", item.message)
@@ -50,6 +50,8 @@ def drive_backfills_sensor(
     context: dg.SensorEvaluationContext, postgres: PostgresCopyResource
 ) -> dg.SkipReason:
     """Look once at what is wanted; the reason says what was done."""
+    from batch_assets.runs.backfill_driver import drive_backfills
+
     repository = context.repository_def
     if repository is None:
         return dg.SkipReason("There are no definitions to launch.")

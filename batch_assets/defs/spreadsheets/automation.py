@@ -1,7 +1,6 @@
 """Job, sensor and schedule of spreadsheets: files and corrections that arrive are loaded."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +8,9 @@ import dagster as dg
 
 from batch_assets.defs.common.pools import POSTGRES_WRITE
 from batch_assets.defs.common.resources import ClockResource, PostgresCopyResource
-from batch_assets.defs.common.retries import translating_failures
 from batch_assets.defs.spreadsheets.asset_keys import asset_key_of
-from batch_assets.defs.spreadsheets.checks import open_letters_evaluation
-from batch_assets.defs.spreadsheets.metadata import replay_metadata
-from batch_assets.execution.isolation import open_workers
-from batch_assets.ingest.corrections.domains import other_replays
-from batch_assets.ingest.spreadsheets.inbox import (
-    InboxOutcome,
-    Replayer,
-    find_corrected,
-    replay_inbox,
-)
-from batch_assets.ingest.spreadsheets.load import PRELOAD, options_of
 from batch_assets.settings import Settings
-from batch_assets.sources.spreadsheets.landing import ArrivedFile, find_arrived, mark_of
-from batch_assets.sources.spreadsheets.settings import SpreadsheetSettings, error_folder
+from batch_assets.sources.spreadsheets.settings import SpreadsheetSettings
 from batch_assets.sources.spreadsheets.template import SpreadsheetTemplate
 
 LOAD_JOB, REPLAY_JOB = "spreadsheet_load", "spreadsheet_replay"
@@ -56,30 +42,9 @@ def build_replay_job(templates: Templates, inbox: Path, settings: Settings) -> d
     def replay(
         context: dg.OpExecutionContext, postgres: PostgresCopyResource, clock: ClockResource
     ) -> None:
-        run_id = context.run.run_id
-        with (
-            translating_failures(context.retry_number),
-            open_workers(settings, preload=PRELOAD) as workers,
-        ):
-            replayer = Replayer(
-                connect=postgres.connect,
-                templates=templates,
-                workers=workers,
-                options_of=lambda chosen: options_of(chosen, settings.loading, run_id=run_id),
-                error_folder=error_folder(settings),
-                others=other_replays(
-                    postgres.connect, settings, error_folder(settings), run_id=run_id
-                ),
-            )
-            files = find_corrected(inbox, now=clock.now(), settle_seconds=0)
-            outcomes = list(_logged(context, postgres, templates, replay_inbox(replayer, files)))
-        refused = [str(item.error) for item in outcomes if item.error is not None]
-        if refused:
-            raise dg.Failure(
-                description=f"{len(refused)} of {len(outcomes)} workbooks were refused; they are "
-                "in the folder refused of the inbox.\n" + "\n".join(refused),
-                allow_retries=False,
-            )
+        from batch_assets.defs.spreadsheets.run_replay import replay_corrected
+
+        replay_corrected(context, templates, inbox, settings, postgres=postgres, clock=clock)
 
     @dg.job(
         name=REPLAY_JOB,
@@ -91,36 +56,6 @@ def build_replay_job(templates: Templates, inbox: Path, settings: Settings) -> d
         replay()
 
     return replay_job
-
-
-def _logged(
-    context: dg.OpExecutionContext,
-    postgres: PostgresCopyResource,
-    templates: Templates,
-    outcomes: Iterator[InboxOutcome],
-) -> Iterator[InboxOutcome]:
-    """Tell Dagster which days have changed, as soon as they are committed."""
-    by_table = {template.table: template for template in templates.values()}
-    for outcome in outcomes:
-        if outcome.replay is None:
-            context.log.error("%s was refused: %s", outcome.file, outcome.error)
-            yield outcome
-            continue
-        for item in outcome.replay.replays:
-            template = by_table[item.target]
-            day = date.fromisoformat(item.window.key[:10])
-            context.log_event(
-                dg.AssetMaterialization(
-                    asset_key=asset_key_of(template),
-                    partition=day.isoformat(),
-                    metadata=replay_metadata(outcome.replay),
-                    description=f"{item.fixed} rows corrected, {item.dropped} dropped, "
-                    f"{item.refused} still wrong",
-                )
-            )
-            evaluation = open_letters_evaluation(postgres, template, day)
-            context.log_event(evaluation)  # type: ignore[arg-type]  # reason: taken, but not in the type
-        yield outcome
 
 
 def build_sensor(
@@ -139,7 +74,6 @@ def build_sensor(
         jobs: Those that runs are asked of.
         settings: First day of the partitions.
     """
-    landing, inbox = folders
 
     @dg.sensor(
         name="spreadsheet_sensor",
@@ -150,45 +84,11 @@ def build_sensor(
         "and one for corrected workbooks in the inbox.",
     )
     def watch(clock: ClockResource) -> dg.SensorResult:
-        before = clock.now().timestamp() - section.settle_seconds
-        runs: list[dg.RunRequest] = []
-        if landing is not None:
-            for template in templates.values():
-                settled = [f for f in find_arrived(landing, template) if f.changed_at <= before]
-                runs += _requests(template, settled, settings, clock.now().date())
-        if inbox is not None:
-            files = find_corrected(inbox, now=clock.now(), settle_seconds=section.settle_seconds)
-            if files:
-                mark = "/".join(f"{path.name}@{path.stat().st_mtime}" for path in files)
-                runs.append(dg.RunRequest(run_key=f"replay {mark}", job_name=REPLAY_JOB))
-        if not runs:
-            return dg.SensorResult(skip_reason="no files and no corrected workbooks")
-        return dg.SensorResult(run_requests=runs)
+        from batch_assets.defs.spreadsheets.ticks import look_at_folders
+
+        return look_at_folders(templates, section, folders, settings, clock.now())
 
     return watch
-
-
-def _requests(
-    template: SpreadsheetTemplate,
-    files: Sequence[ArrivedFile],
-    settings: Settings,
-    today: date,
-    *,
-    tick: str = "",
-) -> list[dg.RunRequest]:
-    """A run for each day; the same files are asked for once."""
-    days = sorted({item.day for item in files})
-    return [
-        dg.RunRequest(
-            run_key=f"{template.name} {day} {mark_of(f for f in files if f.day == day)}{tick}",
-            job_name=LOAD_JOB,
-            partition_key=day.isoformat(),
-            asset_selection=[asset_key_of(template)],
-        )
-        for day in days
-        # Other days are no partitions.
-        if settings.dagster.first_day <= day <= today
-    ]
 
 
 def build_schedule(
@@ -211,20 +111,8 @@ def build_schedule(
     def newest_days(
         context: dg.ScheduleEvaluationContext,
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        now = context.scheduled_execution_time
-        today = now.date()
-        count = 0
-        for template in templates.values():
-            newest = [
-                item
-                for item in find_arrived(landing, template)
-                if today - timedelta(days=1) <= item.day <= today
-            ]
-            tick = f" {now.isoformat(timespec='minutes')}"
-            for request in _requests(template, newest, settings, today, tick=tick):
-                count += 1
-                yield request
-        if not count:
-            yield dg.SkipReason("No files of today or yesterday.")
+        from batch_assets.defs.spreadsheets.ticks import ask_for_newest
+
+        yield from ask_for_newest(templates, landing, settings, context.scheduled_execution_time)
 
     return newest_days

@@ -17,7 +17,7 @@ def build_spreadsheet_definitions(
     """
     if not settings.section("spreadsheets"):
         return dg.Definitions()
-    # Who has no spreadsheets does not pay for importing what reads them.
+    # Who has no spreadsheets does not pay for importing what describes them.
     from batch_assets.sources.spreadsheets.settings import (
         folder_of,
         read_spreadsheet_settings,

@@ -1,5 +1,6 @@
 """Is anything stuck or wrong? Looks at runs, leases, staging, backfills and published rows."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -35,20 +36,15 @@ class Finding:
         return {"version": 1, "event": "finding", **asdict(self)}
 
 
-def verify_all(*, repair: bool = False) -> list[Finding]:
-    """Everything that is stuck or wrong; with `repair`, dead runs are ended first."""
-    findings = [
-        Finding("run", f"{item.run_id or 'a process without a run'}: {item.message}", repair)
-        for item in repair_runs(dry_run=not repair)
-    ]
+def verify_all(*, repair: bool = False) -> Iterator[Finding]:
+    """Everything that is stuck or wrong, as it is found; `repair` ends dead runs first."""
+    for item in repair_runs(dry_run=not repair):
+        yield Finding("run", f"{item.run_id or 'a process without a run'}: {item.message}", repair)
     with asking() as conn:
-        return [
-            *findings,
-            *find_waiting(conn, datetime.now(UTC)),
-            *find_changed_days(conn),
-            *find_broken_promises(conn),
-            *find_orphan_staging(conn),
-        ]
+        yield from find_waiting(conn, datetime.now(UTC))
+        yield from find_changed_days(conn)
+        yield from find_broken_promises(conn)
+        yield from find_orphan_staging(conn)
 
 
 def find_waiting(conn: psycopg.Connection, now: datetime) -> list[Finding]:
@@ -65,23 +61,26 @@ def find_waiting(conn: psycopg.Connection, now: datetime) -> list[Finding]:
     ]
 
 
-def find_changed_days(conn: psycopg.Connection) -> list[Finding]:
-    """Days of daily bars with other rows than were published; reads the whole index."""
-    rows = conn.execute(read_query("find_changed_market_days")).fetchall()
-    return [
-        Finding(
+def find_changed_days(conn: psycopg.Connection) -> Iterator[Finding]:
+    """Days of daily bars with other rows than were published; the server counts, in its index."""
+    for scope, window_key, published, found in _stream(conn, "find_changed_market_days"):
+        yield Finding(
             "day",
             f"{window_key} of {scope} has {found} rows, expected the {published} that were "
             f"published; somebody changed the table: load the day again with --force",
         )
-        for scope, window_key, published, found in rows
-    ]
 
 
-def find_broken_promises(conn: psycopg.Connection) -> list[Finding]:
+def find_broken_promises(conn: psycopg.Connection) -> Iterator[Finding]:
     """What loads of any domain left and is no longer so, and leases nobody answers for."""
-    rows = conn.execute(read_query("find_broken_promises"), {}).fetchall()
-    return [Finding(str(kind), str(message)) for kind, message in rows]
+    for kind, message in _stream(conn, "find_broken_promises"):
+        yield Finding(str(kind), str(message))
+
+
+def _stream(conn: psycopg.Connection, query: str) -> Iterator[tuple[Any, ...]]:
+    """Rows as the server gives them: what is broken may be broken a million times."""
+    with conn.cursor(name=query) as cursor:
+        yield from cursor.execute(read_query(query), {})
 
 
 def find_orphan_staging(conn: psycopg.Connection) -> list[Finding]:

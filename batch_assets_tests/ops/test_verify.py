@@ -1,9 +1,14 @@
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import psycopg
 import pytest
 
-from batch_assets.ops.verify import Finding, find_broken_promises, find_orphan_staging
+from batch_assets.ops.verify import (
+    Finding,
+    find_broken_promises,
+    find_changed_days,
+    find_orphan_staging,
+)
 
 
 @pytest.fixture
@@ -12,14 +17,14 @@ def conn(postgres: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def one(findings: list[Finding]) -> Finding:
+def one(findings: Iterable[Finding]) -> Finding:
     [found] = findings
     assert not found.is_repaired
     return found
 
 
 def test_an_untouched_database_has_nothing_wrong(conn: psycopg.Connection) -> None:
-    assert find_broken_promises(conn) == []
+    assert list(find_broken_promises(conn)) == []
     assert find_orphan_staging(conn) == []
 
 
@@ -95,3 +100,20 @@ def test_staging_that_no_window_uses_is_found(conn: psycopg.Connection) -> None:
 
     assert found.kind == "staging"
     assert name in found.message
+
+
+def test_findings_are_told_as_they_are_found_however_many_there_are(
+    conn: psycopg.Connection,
+) -> None:
+    conn.execute(
+        "INSERT INTO ops.windows (target, scope, window_key, row_count, contract_version, load_id)"
+        " SELECT 'market.daily_bars', 'cn', (date '1990-01-01' + n)::text, 1, '1', 1"
+        " FROM generate_series(1, 5000) AS n"
+    )
+    findings = find_changed_days(conn)
+    assert next(findings).message.startswith("1990-01-02 of cn has 0 rows, expected the 1 that")
+
+    # Those that were not looked at are still with the server.
+    held = conn.execute("SELECT count(*) FROM pg_cursors WHERE NOT is_holdable").fetchone()
+    assert held == (1,)
+    assert sum(1 for _ in findings) == 4999

@@ -4,8 +4,7 @@ Paths, fields and texts are its own; statuses are those of HTTP instead of 200 f
 """
 
 import re
-from dataclasses import asdict
-from datetime import date, datetime
+from datetime import date
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
@@ -18,6 +17,7 @@ from batch_assets.ops.backfills.market import find_feed_name, request_range
 from batch_assets.ops.backfills.requests import launch
 from batch_assets.ops.backfills.sync_status import (
     INLINE_ERRORS,
+    SyncStatus,
     find_task,
     language_of_clients,
     read_sync_status,
@@ -81,46 +81,11 @@ class StartedAnswer(BaseModel):
     data: StartedData
 
 
-class SyncErrorAnswer(BaseModel):
-    """A day that did not end well."""
-
-    date: str
-    error: str
-    time: datetime | None
-
-
-class ProgressData(BaseModel):
-    """Progress of a task; ops/backfills/sync_status.py says what each field means."""
-
-    status: Literal["running", "completed", "failed", "paused", "cancelled", "partial"]
-    total: int
-    current: int
-    success: int
-    failed: int
-    skipped: int
-    current_date: str | None
-    message: str
-    progress_percent: float
-    start_time: datetime
-    end_time: datetime | None
-    duration_seconds: float | None
-    estimated_completion: datetime | None
-    errors: list[SyncErrorAnswer]
-    errors_total: int
-    next_errors_before: int | None
-    backfill_id: int
-    phase: str
-    no_data: int
-    rows_read: int
-    rows_rejected: int
-    rows_per_second: float | None
-
-
 class ProgressAnswer(BaseModel):
     """How far a task is."""
 
     status: Literal["success"] = "success"
-    data: ProgressData
+    data: SyncStatus
 
 
 @router.post(
@@ -181,4 +146,4 @@ def progress(
             errors_before=errors_before,
             errors_limit=errors_limit,
         )
-    return ProgressAnswer(data=ProgressData.model_validate(asdict(status)))
+    return ProgressAnswer(data=status)

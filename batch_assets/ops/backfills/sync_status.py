@@ -6,6 +6,7 @@ Clients of that service read these fields by name. Ours are added beside them, n
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -45,6 +46,17 @@ _ALREADY_RUNNING = {
 }
 
 
+class TaskStatus(StrEnum):
+    """How far a task is, in the words of the old service and, from `paused` on, in ours."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+    PARTIAL = "partial"
+
+
 @dataclass(frozen=True, slots=True)
 class SyncError:
     """A day that did not end well, as the old service told it."""
@@ -59,7 +71,6 @@ class SyncStatus:
     """Progress as the old service told it, and below it what it could not tell.
 
     Attributes:
-        status: running, completed, failed; also paused, cancelled, partial.
         total: Days of the range.
         current: Days with an outcome.
         success: Loaded.
@@ -76,7 +87,7 @@ class SyncStatus:
         no_data: Days the source has no data for yet, counted in current alone.
     """
 
-    status: str
+    status: TaskStatus
     total: int
     current: int
     success: int
@@ -184,7 +195,7 @@ def _as_status(
     backfill = progress.backfill
     start_time = (backfill.started_at or backfill.requested_at).astimezone(zone)
     return SyncStatus(
-        status=_STATUS.get(backfill.phase, backfill.phase),
+        status=TaskStatus(_STATUS.get(backfill.phase, backfill.phase)),
         total=progress.total,
         current=progress.done,
         **outcome_counts(progress),

@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from batch_assets.ops.cli.range_options import (
+    FeedName,
+    FirstOrNone,
+    Force,
+    Last,
+    Symbols,
+    day_of,
+)
 from batch_assets.ops.display import Language
 
 if TYPE_CHECKING:
@@ -15,7 +23,6 @@ if TYPE_CHECKING:
     from batch_assets.ops.backfills.values import Backfill, BackfillRequest
     from batch_assets.settings import Settings
 
-_DAY_FORMAT = ["%Y-%m-%d"]
 _INTERRUPTED = 130
 _DOMAINS = ("market",)
 
@@ -28,20 +35,11 @@ def backfill(
         str | None, typer.Argument(help="What to load: market. Not with --plan.")
     ] = None,
     *,
-    first: Annotated[
-        datetime | None, typer.Option("--from", formats=_DAY_FORMAT, help="First trade date.")
-    ] = None,
-    last: Annotated[
-        datetime | None,
-        typer.Option("--to", formats=_DAY_FORMAT, help="Last trade date; default: the newest due."),
-    ] = None,
-    feed: Annotated[
-        str | None, typer.Option("--feed", help="Name of a feed; default: [market] default_feed.")
-    ] = None,
-    symbols: Annotated[
-        list[str] | None, typer.Option("--symbol", help="Fetch this symbol alone; repeatable.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Fetch days that are there, too.")] = False,
+    first: FirstOrNone = None,
+    last: Last = None,
+    feed: FeedName = None,
+    symbols: Symbols = None,
+    force: Force = False,
     priority: Annotated[
         int, typer.Option(help="Larger goes first; schedules have 0.", min=-1000, max=1000)
     ] = -10,
@@ -99,7 +97,7 @@ def _days(
         raise typer.BadParameter(f"what to load is {domain!r}, expected {' or '.join(_DOMAINS)}")
     if first is None:
         raise typer.BadParameter("--from is missing: the first trade date to load")
-    return first.date(), None if last is None else last.date()
+    return first.date(), day_of(last)
 
 
 def _launch(

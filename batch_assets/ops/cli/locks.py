@@ -52,15 +52,15 @@ def verify(
     """
     from batch_assets.ops.verify import verify_all
 
-    findings = verify_all(repair=repair)
-    for finding in findings:
+    left = 0
+    for finding in verify_all(repair=repair):
+        left += not finding.is_repaired
         if as_json:
             sys.stdout.write(json.dumps(finding.document(), ensure_ascii=False) + "\n")
         else:
             mark = "repaired" if finding.is_repaired else "found"
             sys.stdout.write(f"{mark}: {finding.kind}: {finding.message}\n")
-    left = [finding for finding in findings if not finding.is_repaired]
     if left:
-        sys.stderr.write(f"{len(left)} findings\n")
+        sys.stderr.write(f"{left} findings\n")
         raise typer.Exit(1)
     sys.stderr.write("nothing is stuck, and what was looked at has the rows that were published\n")

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,12 +10,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from batch_assets.ops.cli.range_options import FeedName, First, Force, Last, Symbols, day_of
+
 if TYPE_CHECKING:
     from batch_assets.sources.market.plan import Plan
 
 app = typer.Typer(help="Show what a run would do; nothing is asked or written.")
-
-_DAY_FORMAT = ["%Y-%m-%d"]
 
 
 @app.callback()
@@ -27,20 +26,11 @@ def _plan() -> None:
 @app.command()
 def market(
     *,
-    first: Annotated[
-        datetime, typer.Option("--from", formats=_DAY_FORMAT, help="First trade date.")
-    ],
-    last: Annotated[
-        datetime | None,
-        typer.Option("--to", formats=_DAY_FORMAT, help="Last trade date; default: the newest due."),
-    ] = None,
-    feed: Annotated[
-        str | None, typer.Option("--feed", help="Name of a feed; default: [market] default_feed.")
-    ] = None,
-    symbols: Annotated[
-        list[str] | None, typer.Option("--symbol", help="Fetch this symbol alone; repeatable.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Fetch days that are there, too.")] = False,
+    first: First,
+    last: Last = None,
+    feed: FeedName = None,
+    symbols: Symbols = None,
+    force: Force = False,
     check: Annotated[
         bool, typer.Option("--check", help="Exit with 1 if there is anything to fetch.")
     ] = False,
@@ -56,7 +46,7 @@ def market(
     plan = plan_market(
         feed,
         first.date(),
-        None if last is None else last.date(),
+        day_of(last),
         symbols=tuple(symbols or ()),
         is_forced=force,
     )

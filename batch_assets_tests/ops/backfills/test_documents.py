@@ -1,8 +1,24 @@
+from dataclasses import fields
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import pytest
+from pydantic import BaseModel
+
+from batch_assets.ops.api.backfill_answers import (
+    AuditAnswer,
+    BackfillAnswer,
+    ErrorAnswer,
+    ProgressAnswer,
+)
 from batch_assets.ops.backfills.documents import write_junit
-from batch_assets.ops.backfills.values import PartitionError, PartitionOutcome
+from batch_assets.ops.backfills.values import (
+    AuditEntry,
+    Backfill,
+    PartitionError,
+    PartitionOutcome,
+    Progress,
+)
 from batch_assets_tests.ops.backfills.test_texts import progress
 
 
@@ -34,3 +50,19 @@ def test_report_of_ci_has_a_case_for_each_partition_and_says_which_were_skipped(
     ]
     assert (list(good), good.get("time")) == ([], "1.500")
     assert [child.get("type") for child in waiting] == ["waiting"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "value", "computed"),
+    [
+        (ProgressAnswer, Progress, {"total", "done", "done_pct", "seconds"}),
+        (BackfillAnswer, Backfill, {"phase"}),
+        (ErrorAnswer, PartitionError, set()),
+        (AuditAnswer, AuditEntry, set()),
+    ],
+)
+def test_api_documents_every_field_there_is(
+    answer: type[BaseModel], value: type, computed: set[str]
+) -> None:
+    """What is added to a value is told over HTTP too, and has to be described there."""
+    assert set(answer.model_fields) == {field.name for field in fields(value)} | computed

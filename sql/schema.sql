@@ -771,6 +771,7 @@ CREATE TABLE ops.dead_letters (
     answered_from text,
     answer_load_id bigint,
     resolution text,
+    personal text[] DEFAULT '{}'::text[] NOT NULL,
     CONSTRAINT dead_letters_pkey PRIMARY KEY (dead_letter_id),
     CONSTRAINT dead_letters_state_is_known CHECK ((state = ANY (ARRAY['open'::text, 'superseded'::text, 'replayed'::text, 'discarded'::text])))
 );
@@ -1387,6 +1388,33 @@ CREATE VIEW ops.batch_metrics_hourly AS
    FROM (ops.batch_metrics b
      CROSS JOIN LATERAL ( SELECT date_trunc('hour'::text, b.finished_at) AS hour) h)
   GROUP BY b.target, b.shard, h.hour;
+CREATE VIEW ops.masked_dead_letters AS
+ SELECT l.dead_letter_id,
+    l.load_id,
+    l.target,
+    l.scope,
+    l.window_key,
+    l.source_file,
+    l.row_number,
+    l.rule,
+    l.violations,
+    m.original,
+    l.state,
+    l.seen_count,
+    l.first_seen_at,
+    l.last_seen_at,
+    l.resolved_at,
+    l.answered_by,
+    l.answered_at,
+    l.answered_from,
+    l.resolution
+   FROM (ops.dead_letters l
+     CROSS JOIN LATERAL ( SELECT jsonb_object_agg(o.key,
+                CASE
+                    WHEN ((o.key = ANY (l.personal)) AND (o.value <> 'null'::jsonb)) THEN '"***"'::jsonb
+                    ELSE o.value
+                END) AS original
+           FROM jsonb_each(l.original) o(key, value)) m);
 
 COMMENT ON SCHEMA devices IS 'Health records of many devices, rolled up by day and week, written by shard.';
 COMMENT ON SCHEMA documents IS 'Files of the landing folders, their versions, their text and how to search it.';
@@ -1546,6 +1574,7 @@ COMMENT ON COLUMN ops.dead_letters.answered_at IS 'When, also where the row is s
 COMMENT ON COLUMN ops.dead_letters.answered_from IS 'Name of the workbook that the answer came in; null for commands.';
 COMMENT ON COLUMN ops.dead_letters.answer_load_id IS 'ops.loads row of the replay.';
 COMMENT ON COLUMN ops.dead_letters.resolution IS 'Why the row was discarded.';
+COMMENT ON COLUMN ops.dead_letters.personal IS 'Names in original whose values are shown as ***.';
 COMMENT ON TABLE ops.eta_accuracy IS 'When a backfill was expected to end, at every tenth of the way, and when it did.';
 COMMENT ON TABLE ops.leases IS 'One row per window being written now; released leases are deleted.';
 COMMENT ON COLUMN ops.leases.token IS 'Fencing token: publishing with any other token is refused.';
@@ -1558,6 +1587,7 @@ COMMENT ON COLUMN ops.loads.recognised_by IS 'How unchanged input was recognised
 COMMENT ON COLUMN ops.loads.rows_read IS 'Rows counted by the reader alone.';
 COMMENT ON COLUMN ops.loads.metrics IS 'Seconds per stage, bytes, chunk size, reasons by rule and warnings.';
 COMMENT ON COLUMN ops.loads.known_at IS 'From when on the rows this load wrote count as known: the start of its publishing transaction, one instant for all of its rows.';
+COMMENT ON VIEW ops.masked_dead_letters IS 'Dead letters for readers: values of personal columns are ***.';
 COMMENT ON TABLE ops.paused_feeds IS 'Feeds of which no run begins another partition, whoever started it.';
 COMMENT ON TABLE ops.plan_windows IS 'Why a run looked at each of its windows, and the load that came of it.';
 COMMENT ON COLUMN ops.plan_windows.why IS 'missing, failed, partial, failed_symbols, changed_source, correction_window, already_present, not_a_session and others.';

@@ -24,6 +24,7 @@ class DeadLetter:
         answered_from: Workbook that the answer came in.
         answer_load_id: The replay that answered it.
         resolution: Why it was discarded.
+        personal: Names in `original` whose values are shown masked.
     """
 
     dead_letter_id: int
@@ -48,3 +49,4 @@ class DeadLetter:
     answered_from: str = ""
     answer_load_id: int | None = None
     resolution: str = ""
+    personal: tuple[str, ...] = ()

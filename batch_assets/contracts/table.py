@@ -30,6 +30,8 @@ class TableContract:
             or changed, and never make a row count as changed or as different from its copy.
         shares_target: Windows have no bounds and bring rows to one table (a window for each file
             that arrives); a row belongs to the window that wrote it last.
+        personal: Columns whose values are masked wherever rejected rows are shown, named as the
+            table or the source calls them. No part of the fingerprint: rows stay the same.
         version: Raised by hand when parsing or rules change in a way that needs a re-load.
     """
 
@@ -44,6 +46,7 @@ class TableContract:
     window_checks: tuple[WindowCheck, ...] = ()
     provenance: tuple[str, ...] = ()
     shares_target: bool = False
+    personal: frozenset[str] = frozenset()
     version: str = "1"
 
     @property

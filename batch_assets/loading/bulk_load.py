@@ -37,6 +37,7 @@ from batch_assets.loading.report import (
     LoadState,
     PublishPath,
     RecognisedBy,
+    quote,
 )
 from batch_assets.loading.staging import StagingTable, place_constants
 from batch_assets.loading.windows import count_windows
@@ -213,6 +214,6 @@ class BulkLoad:
             publish_path=closing.publish_path,
             source_file=self.source.source_file,
             reject_reasons=count_reasons(self.rejected),
-            quoted_rejects=tuple(self.rejected[:QUOTED_REJECTS]),
+            quoted_rejects=quote(self.rejected, self.publishing.context.contract),
             seconds={"copy and publish": time.perf_counter() - started},
         )

@@ -9,7 +9,8 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from batch_assets.contracts.batch import RejectedRow
-from batch_assets.contracts.table import Window
+from batch_assets.contracts.personal import masked_violations, personal_names
+from batch_assets.contracts.table import TableContract, Window
 from batch_assets.execution.failpoints import reach
 from batch_assets.loading.loads import LoadContext
 from batch_assets.postgres.sql_files import read_query
@@ -25,7 +26,10 @@ def write_dead_letters(
     load_id: int,
     rejected: Iterable[RejectedRow],
 ) -> None:
-    """Record rejected rows; a row met before, still open, is the same dead letter."""
+    """Record rejected rows; a row met before, still open, is the same dead letter.
+
+    What a rule saw of a personal column is not stored; the row itself is, for its correction.
+    """
     common = {
         "target": context.contract.target,
         "scope": context.scope.name,
@@ -34,7 +38,8 @@ def write_dead_letters(
     }
     with conn.cursor() as cursor:
         cursor.executemany(
-            read_query("write_dead_letter"), ({**common, **_values(row)} for row in rejected)
+            read_query("write_dead_letter"),
+            ({**common, **_values(row, context.contract)} for row in rejected),
         )
     reach("dead_letters.after_write")
 
@@ -81,9 +86,10 @@ def _fingerprint(row: RejectedRow, original: dict[str, str | None]) -> str:
     return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _values(row: RejectedRow) -> dict[str, object]:
+def _values(row: RejectedRow, contract: TableContract) -> dict[str, object]:
     original = _original(row)
     sheet = {"sheet": _clean(row.sheet)} if row.sheet else {}
+    violations = masked_violations(row.violations, contract.personal, contract.columns.names)
     return {
         "fingerprint": _fingerprint(row, original),
         "source_file": _clean(row.file),
@@ -92,11 +98,12 @@ def _values(row: RejectedRow) -> dict[str, object]:
         "violations": Jsonb(
             [
                 {name: _clean(value) for name, value in asdict(violation).items()} | sheet
-                for violation in row.violations
+                for violation in violations
             ]
         ),
         "original": Jsonb(original),
         "layout": Jsonb(_layout(row)) if row.layout else None,
+        "personal": list(personal_names(original, row.layout, contract.personal)),
     }
 
 

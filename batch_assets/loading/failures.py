@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 import psycopg
 
 from batch_assets.contracts.batch import RejectedRow
+from batch_assets.contracts.table import TableContract
 from batch_assets.errors import BatchAssetsError, RowsRefused
 from batch_assets.loading.dead_letters import write_dead_letters
 from batch_assets.loading.leases import drop_leases
 from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.loads import Closing, LoadContext, close_running_load
 from batch_assets.loading.prepare import PreparedWindow, WindowSource, count_reasons
-from batch_assets.loading.report import QUOTED_REJECTS, LoadReport, LoadState
+from batch_assets.loading.report import QUOTED_REJECTS, LoadReport, LoadState, quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +80,33 @@ def close_failed(
         source_file=failure.source.source_file,
         source_hash=failure.source.source_hash,
         reject_reasons=failure.reasons,
-        quoted_rejects=failure.quoted,
+        quoted_rejects=quote(failure.quoted, context.contract),
         error=error,
         seconds=failure.seconds,
     )
 
 
-def as_refusal(resource: str, cause: Exception) -> BatchAssetsError:
-    """The error of a window: ours as it is, the server's refusal in words."""
+def as_refusal(resource: str, cause: Exception, contract: TableContract) -> BatchAssetsError:
+    """The error of a window: ours as it is, the server's refusal in words.
+
+    What the server says quotes values. Where columns are personal its code has to do, here and in
+    the chain of causes.
+    """
     if isinstance(cause, BatchAssetsError):
         return cause
-    message = cause.diag.message_primary if isinstance(cause, psycopg.Error) else str(cause)
     refusal = RowsRefused(
-        f"{resource}: PostgreSQL refused the rows: {message}; "
+        f"{resource}: PostgreSQL refused the rows: {server_words(cause, contract)}; "
         "expected rows that keep every constraint of the table; nothing was published; "
         "add a rule to the contract that names such rows, or correct the source"
     )
-    refusal.__cause__ = cause
+    refusal.__cause__ = None if contract.personal else cause
     return refusal
+
+
+def server_words(cause: Exception, contract: TableContract) -> str:
+    """What the server says of rows it refuses, as far as it may be repeated."""
+    if not contract.personal:
+        said = cause.diag.message_primary if isinstance(cause, psycopg.Error) else str(cause)
+        return said or type(cause).__name__
+    code = f" (SQLSTATE {cause.sqlstate})" if isinstance(cause, psycopg.Error) else ""
+    return f"{type(cause).__name__}{code}, not quoted because columns are personal"

@@ -95,5 +95,6 @@ def _letter_of(row: dict[str, Any]) -> DeadLetter:
         violations=tuple(Violation(**item) for item in violations),
         layout=tuple(SourceCell(*cell) for cell in row.pop("layout") or ()),
         corrected={name: (text, kind) for name, (text, kind) in given.items()},
+        personal=tuple(row.pop("personal")),
         **row,
     )

@@ -36,6 +36,7 @@ from batch_assets.loading.report import (
     LoadState,
     PublishPath,
     RecognisedBy,
+    quote,
 )
 from batch_assets.loading.shared_target import count_keys, prepare_shared
 from batch_assets.loading.staging import StagingTable, place_constants
@@ -351,5 +352,5 @@ class OversizedLoad:
             source_hash=self.source.source_hash,
             reject_reasons=reasons,
             warnings={k: v for k, v in progress.broken.items() if k not in reasons},
-            quoted_rejects=tuple(self.quoted),
+            quoted_rejects=quote(self.quoted, self.publishing.context.contract),
         )

@@ -41,7 +41,7 @@ from batch_assets.loading.prepare import (
 )
 from batch_assets.loading.publish import Published, publish_windows
 from batch_assets.loading.publishing import Publishing
-from batch_assets.loading.report import QUOTED_REJECTS, LoadReport, LoadState
+from batch_assets.loading.report import LoadReport, LoadState, quote
 from batch_assets.loading.shared_target import publish_shared
 
 # Between two looks at a window that somebody else is writing.
@@ -108,7 +108,7 @@ class Publisher(Publishing):
             source_file=outcome.source_file,
             source_hash=outcome.source_hash,
             reject_reasons=count_reasons(failed.rejected),
-            quoted_rejects=failed.rejected[:QUOTED_REJECTS],
+            quoted_rejects=quote(failed.rejected, self.context.contract),
             error=failed.error,
             seconds=failed.seconds,
         )
@@ -157,7 +157,8 @@ class Publisher(Publishing):
             raise
         except (psycopg.DataError, psycopg.IntegrityError, BatchAssetsError) as error:
             self.conn.rollback()
-            report = load.close_failed(as_refusal(self.context.resource(source.window), error))
+            refusal = as_refusal(self.context.resource(source.window), error, self.context.contract)
+            report = load.close_failed(refusal)
             self.conn.commit()
             return report
 
@@ -244,7 +245,7 @@ class Publisher(Publishing):
         tokens: Mapping[str, int],
         load_ids: Mapping[str, int],
     ) -> LoadReport:
-        error = as_refusal(self.context.resource(item.window), cause)
+        error = as_refusal(self.context.resource(item.window), cause, self.context.contract)
         failure = Failure.of_prepared(item, load_ids[item.window.key], error)
         report = close_failed(self.conn, self.context, failure, self._token_of(item, tokens))
         self.conn.commit()
@@ -328,7 +329,7 @@ class Publisher(Publishing):
             warnings={
                 rule: count for rule, count in item.broken_counts.items() if rule not in reasons
             },
-            quoted_rejects=item.rejected[:QUOTED_REJECTS],
+            quoted_rejects=quote(item.rejected, self.context.contract),
             seconds={**item.seconds, "publish": seconds},
         )
 

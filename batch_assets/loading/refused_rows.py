@@ -13,6 +13,7 @@ from psycopg import sql
 from batch_assets.contracts.batch import RejectedRow, Violation
 from batch_assets.contracts.table import Window
 from batch_assets.errors import RejectLimitExceeded
+from batch_assets.loading.failures import server_words
 from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.publish import Target, merge_staged, prefixed
 from batch_assets.loading.staging import StagingTable
@@ -80,10 +81,11 @@ class _Search:
             for place, error in self._refused(0, self._block_count() * _OFFSETS):
                 found.append((place, error))
                 if len(found) > self.limit_rows:
+                    contract = self.target.contract
                     raise RejectLimitExceeded(
-                        f"{self.target.contract.target}: the table refuses more than "
-                        f"{self.limit_rows} rows, the last one with: {_message(error)}; nothing "
-                        "was published; correct the source, or raise reject_limit_rows"
+                        f"{contract.target}: the table refuses more than {self.limit_rows} rows, "
+                        f"the last one with: {server_words(error, contract)}; "
+                        "nothing was published; correct the source, or raise reject_limit_rows"
                     )
         for place, error in found:
             yield self._take_out(place, error)
@@ -153,7 +155,7 @@ class _Search:
         violation = Violation(
             rule="refused_by_table",
             column=error.diag.column_name or error.diag.constraint_name or "",
-            observed=_message(error),
+            observed=server_words(error, self.target.contract),
             expected="a row that keeps every constraint of the table",
             hint="correct the row in the source, or the constraint",
         )
@@ -164,7 +166,3 @@ def _between(start: int, end: int) -> sql.Composed:
     """Row addresses from `start` to before `end`; both count offsets through all blocks."""
     places = [f"({place // _OFFSETS},{place % _OFFSETS})" for place in (start, end)]
     return sql.SQL("s.ctid >= {}::tid AND s.ctid < {}::tid").format(*map(sql.Literal, places))
-
-
-def _message(error: psycopg.Error) -> str:
-    return error.diag.message_primary or type(error).__name__

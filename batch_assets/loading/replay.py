@@ -173,7 +173,10 @@ class _Replay:
             self.conn.commit()
             if isinstance(error, BatchAssetsError):
                 raise
-            raise as_refusal(self.context.resource(self.request.window), error) from error
+            refusal = as_refusal(
+                self.context.resource(self.request.window), error, self.context.contract
+            )
+            raise refusal from refusal.__cause__
         release_leases(self.conn, self.tokens)
         reach("replay.before_commit")
         self.conn.commit()
@@ -194,7 +197,9 @@ class _Replay:
         good = without_letters(keyed.rows, conflicts)
         fixed = rows.num_rows - len(conflicts)
         published = self._merge(good, fixed - good.num_rows)
-        answers = ReplayAnswers(refused, dropped, _fixed_ids(pieces, refused), pieces)
+        answers = ReplayAnswers(
+            refused, dropped, _fixed_ids(pieces, refused), pieces, self.context.contract
+        )
         self._write(answers)
         reach("replay.after_answers")
         ledger = _ledger_of(former, published.ledger, fixed, len(dropped))
@@ -342,7 +347,11 @@ class _Replay:
             publish_path=published.path if published else PublishPath.NONE,
             rows_before=published.rows_before if published else None,
             rows_after=published.rows_after if published else None,
-            error=as_refusal(self.context.resource(self.request.window), error) if error else None,
+            error=as_refusal(
+                self.context.resource(self.request.window), error, self.context.contract
+            )
+            if error
+            else None,
             metrics=metrics or {},
         )
         if not close_running_load(self.conn, closing) and error is None:

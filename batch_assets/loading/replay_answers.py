@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from batch_assets.contracts.batch import Violation
 from batch_assets.contracts.dead_letter import Given
+from batch_assets.contracts.personal import masked_violations
 from batch_assets.contracts.table import TableContract
 from batch_assets.loading.prepare import join_batches
 
@@ -50,6 +51,7 @@ class ReplayAnswers:
     dropped: Mapping[int, str]
     fixed: Sequence[int]
     pieces: Sequence[AnsweredLetters]
+    contract: TableContract
 
     def arrays(self) -> Iterator[dict[str, list[object]]]:
         """Parameters of the statement, a thousand answers at a time."""
@@ -75,7 +77,9 @@ class ReplayAnswers:
         if number not in self.refused:
             return None
         sheet = {"sheet": sheets[number]} if sheets.get(number) else {}
-        return _json([asdict(violation) | sheet for violation in self.refused[number]])
+        contract = self.contract
+        shown = masked_violations(self.refused[number], contract.personal, contract.columns.names)
+        return _json([asdict(violation) | sheet for violation in shown])
 
 
 def join_answered(contract: TableContract, pieces: Sequence[AnsweredLetters]) -> pa.RecordBatch:

@@ -1,11 +1,12 @@
 """What a load says when it ends: one report per window."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from batch_assets.contracts.batch import RejectedRow
-from batch_assets.contracts.table import Window
+from batch_assets.contracts.personal import masked_row
+from batch_assets.contracts.table import TableContract, Window
 from batch_assets.errors import BatchAssetsError
 from batch_assets.loading.ledger import Ledger
 
@@ -57,7 +58,7 @@ class LoadReport:
         source_hash: Hash of the source's bytes and its mapping.
         reject_reasons: Rejected rows by first rule.
         warnings: Rows that broke a warning rule, by rule.
-        quoted_rejects: The first rejected rows, at most QUOTED_REJECTS.
+        quoted_rejects: The first rejected rows, as `quote` gives them.
         error: The failure, for state `failed`.
         seconds: Seconds by stage (read, prepare, publish).
     """
@@ -82,3 +83,9 @@ class LoadReport:
     def wall_seconds(self) -> float:
         """Seconds of work on this window, all stages together."""
         return sum(self.seconds.values(), 0.0)
+
+
+def quote(rejected: Sequence[RejectedRow], contract: TableContract) -> tuple[RejectedRow, ...]:
+    """The first rejected rows, at most QUOTED_REJECTS; personal values are masked."""
+    names = contract.columns.names
+    return tuple(masked_row(row, contract.personal, names) for row in rejected[:QUOTED_REJECTS])

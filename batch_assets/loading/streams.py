@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
 import psycopg
@@ -56,6 +56,7 @@ class StreamOptions:
         retries: How often a part is tried again after its connection broke.
         first_wait_seconds: Before the first of them; doubled after each, with jitter.
         run_id: Shown in the ledger.
+        personal: Personal columns, besides those of the contracts.
     """
 
     lease_seconds: float = 30.0
@@ -63,6 +64,7 @@ class StreamOptions:
     retries: int = 3
     first_wait_seconds: float = 1.0
     run_id: str | None = None
+    personal: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +299,8 @@ def open_stream(
         SchemaMismatch: A contract and its table disagree; nothing was read.
     """
     options = options or StreamOptions()
-    context = LoadContext(contracts[0], scope, options.run_id)
+    first = replace(contracts[0], personal=contracts[0].personal | options.personal)
+    context = LoadContext(first, scope, options.run_id)
     with translating_errors(), closing(connect()) as conn:
         for contract in contracts:
             check_columns(contract, read_columns(conn, contract.target))

@@ -16,6 +16,7 @@ from batch_assets.loading.column_types import PostgresColumn, is_exact, read_col
 from batch_assets.loading.leases import Connector
 from batch_assets.postgres.connect import translating_errors
 from batch_assets.postgres.names import column_list, table_identifier
+from batch_assets.postgres.schemas import ensure_schema
 
 _NAMES = {
     pa.bool_(): "boolean",
@@ -109,7 +110,7 @@ def _create(conn: psycopg.Connection, contract: TableContract) -> None:
             sql.Identifier(f"{table}_pkey"[:63]), column_list(contract.key)
         )
     )
-    conn.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+    ensure_schema(conn, schema)
     conn.execute(
         sql.SQL("CREATE TABLE {} ({})").format(
             table_identifier(contract.target), sql.SQL(", ").join(columns)

@@ -2,9 +2,9 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +12,9 @@ import psycopg
 
 from batch_assets.contracts.batch import SourceCell
 from batch_assets.contracts.dead_letter import DeadLetter
+from batch_assets.contracts.personal import masked_letter, personal_names
 from batch_assets.errors import ConfigurationError
-from batch_assets.ingest.corrections.domains import correctable_of, other_replays
+from batch_assets.ingest.corrections.domains import RECORDS, correctable_of, other_replays
 from batch_assets.ingest.corrections.workbook import WorkbookReplay
 from batch_assets.ingest.spreadsheets.errors import read_layouts
 from batch_assets.ingest.spreadsheets.inbox import InboxOutcome, Replayer
@@ -23,6 +24,7 @@ from batch_assets.loading.letters import (
     discard_letters,
     read_letters,
 )
+from batch_assets.ops.access import record_audit
 from batch_assets.ops.service import changing, ready_database_url
 from batch_assets.postgres.connect import connect, translating_errors
 from batch_assets.runs.lost_leases import end_lost_leases
@@ -61,28 +63,56 @@ def asking() -> Iterator[psycopg.Connection]:
         yield conn
 
 
-def list_letters(wanted: LetterFilter, limit: int) -> tuple[dict[str, int], list[DeadLetter]]:
-    """Dead letters by reason, and the first of them.
+def list_letters(
+    settings: Settings, wanted: LetterFilter, limit: int
+) -> tuple[dict[str, int], list[DeadLetter]]:
+    """Dead letters by reason, and the first of them; personal values are masked.
 
     Args:
+        settings: Say which columns are personal, besides what was so when rows were rejected.
         wanted: Which.
         limit: How many are given; the counts are of all. 0 gives all.
     """
+    marked = personal_by_target(settings)
     with asking() as conn:
         counts = count_letters(conn, wanted)
         letters = []
         for letter in read_letters(conn, wanted):
-            letters.append(letter)
+            letters.append(masked_letter(letter, marked.get(letter.target, ())))
             if len(letters) == limit:
                 break
         return counts, letters
 
 
-def export_letters(settings: Settings, wanted: LetterFilter, path: Path) -> int:
+def personal_by_target(settings: Settings) -> dict[str, frozenset[str]]:
+    """Names of personal columns that the configuration marks, by table."""
+    from batch_assets.sources.devices.settings import read_device_settings
+    from batch_assets.sources.tables.transfer import build_transfers
+
+    transfers = build_transfers(settings.section("tables")).values()
+    marked = {RECORDS: read_device_settings(settings).personal_names}
+    for table, names in (
+        *((item.table, item.personal) for item in read_templates(settings).values()),
+        *((item.target, item.personal_names) for item in transfers),
+    ):
+        marked[table] = marked.get(table, frozenset()) | names
+    return marked
+
+
+def export_letters(
+    settings: Settings, wanted: LetterFilter, path: Path, *, shows_personal: bool = False
+) -> int:
     """Write dead letters into a file by its ending; returns how many.
 
     Workbooks and CSV files have the columns of an error workbook; rows of spreadsheets, bars and
-    device records can be corrected in them and replayed.
+    device records can be corrected in them and replayed, masked values included: a mask that is
+    left as it is stands for the value below it.
+
+    Args:
+        settings: Templates, and which columns are personal.
+        wanted: Which.
+        path: What is written.
+        shows_personal: Personal values are written as they are, which the audit keeps.
 
     Raises:
         ConfigurationError: The ending is not one of FORMATS.
@@ -93,10 +123,23 @@ def export_letters(settings: Settings, wanted: LetterFilter, path: Path) -> int:
             f"{', '.join(FORMATS)}; rename it"
         )
     templates = {item.table: item for item in read_templates(settings).values()}
+    marked = personal_by_target(settings)
+
+    def read(conn: psycopg.Connection) -> Iterator[DeadLetter]:
+        for letter in read_letters(conn, wanted):
+            names = personal_names(
+                letter.original, letter.layout, {*letter.personal, *marked.get(letter.target, ())}
+            )
+            yield replace(letter, personal=() if shows_personal else names)
+
+    if shows_personal:
+        with changing() as (conn, actor):
+            asked = {n: v for n, v in wanted.parameters().items() if v is not None}
+            record_audit(conn, actor, "dead-letters export", path.name, **asked)
     with asking() as conn:
         if path.suffix.lower() == ".json":
-            return _write_json(conn, wanted, path)
-        rows = partial(_rows_of, conn, templates, wanted)
+            return _write_json(map(masked_letter, read(conn)), path)
+        rows = partial(_rows_of, conn, templates, partial(read, conn))
         if path.suffix.lower() == ".csv":
             return _write_csv(rows, path)
         return _write_workbook(conn, templates, wanted, rows, path)
@@ -106,10 +149,12 @@ _Rows = Callable[[], Iterator[CorrectableRow]]
 
 
 def _rows_of(
-    conn: psycopg.Connection, templates: dict[str, SpreadsheetTemplate], wanted: LetterFilter
+    conn: psycopg.Connection,
+    templates: dict[str, SpreadsheetTemplate],
+    read: Callable[[], Iterator[DeadLetter]],
 ) -> Iterator[CorrectableRow]:
     headers: dict[tuple[str, str], dict[str, str]] = {}
-    for letter in read_letters(conn, wanted):
+    for letter in read():
         template = templates.get(letter.target)
         if template is None:
             yield correctable_of(letter) or _as_it_is(letter)
@@ -129,11 +174,11 @@ def _names_of(rows: _Rows) -> list[str]:
     return list(dict.fromkeys(cell.name for row in rows() for cell in row.layout))
 
 
-def _write_json(conn: psycopg.Connection, wanted: LetterFilter, path: Path) -> int:
+def _write_json(letters: Iterable[DeadLetter], path: Path) -> int:
     count = 0
     with path.open("w", encoding="utf-8") as stream:
         stream.write("[")
-        for count, letter in enumerate(read_letters(conn, wanted), 1):
+        for count, letter in enumerate(letters, 1):
             text = json.dumps(asdict(letter), ensure_ascii=False, default=str)
             stream.write(f"{',' if count > 1 else ''}\n{text}")
         stream.write("\n]\n")
@@ -151,7 +196,7 @@ def _write_csv(rows: _Rows, path: Path) -> int:
         writer = csv.writer(stream)
         writer.writerow([*CONTROL, *map(guarded, names)])
         for count, row in enumerate(rows(), 1):  # noqa: B007
-            values = [*control_of(row), *(row.shown.get(name) or "" for name in names)]
+            values = [*control_of(row), *(row.written(name) or "" for name in names)]
             writer.writerow([guarded(value) for value in values])
     return count
 

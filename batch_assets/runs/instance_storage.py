@@ -20,9 +20,9 @@ from dagster_postgres import DagsterPostgresStorage
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.engine import URL
 
-from batch_assets.errors import ConfigurationError
 from batch_assets.postgres.connect import connect, database_url
 from batch_assets.postgres.migrate import apply_pending
+from batch_assets.postgres.schemas import ensure_schema
 from batch_assets.runs.event_log import WorkerRecordingEventLog
 from batch_assets.runs.kept_connections import CheckedRunStorage, CheckedScheduleStorage
 from batch_assets.settings import Settings, default_environment, load_settings
@@ -132,21 +132,11 @@ def _creating_once(url: str, settings: Settings) -> Iterator[None]:
         if not _tables_exist(conn):
             # The session lock is let go when the connection closes, also after a crash.
             conn.execute("SELECT pg_advisory_lock(%s)", [_CREATION_LOCK])
-            _create_schema(conn)
+            ensure_schema(conn, DAGSTER_SCHEMA)
+            logger.info("Dagster's tables live in schema dagster")
             yield
             return
     yield
-
-
-def _create_schema(conn: psycopg.Connection) -> None:
-    try:
-        conn.execute("CREATE SCHEMA IF NOT EXISTS dagster")
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise ConfigurationError(
-            f"schema '{DAGSTER_SCHEMA}' is missing and this role may not create it: "
-            f"{error.diag.message_primary}; create it, or grant CREATE on the database"
-        ) from error
-    logger.info("Dagster's tables live in schema dagster")
 
 
 def _tables_exist(conn: psycopg.Connection) -> bool:

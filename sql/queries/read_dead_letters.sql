@@ -20,7 +20,8 @@ SELECT
     answered_at,
     coalesce(answered_from, '') AS answered_from,
     answer_load_id,
-    coalesce(resolution, '') AS resolution
+    coalesce(resolution, '') AS resolution,
+    personal
 FROM ops.dead_letters
 WHERE (%(ids)s::bigint[] IS NULL OR dead_letter_id = ANY (%(ids)s::bigint[]))
   AND (%(target)s::text IS NULL OR target = %(target)s OR starts_with(target, %(target)s || '.'))

@@ -91,7 +91,11 @@ def _replay_records(
             section.zone,
             section.shards,
             read_device_effects(settings),
-            StreamOptions(lease_seconds=settings.loading.lease_seconds, run_id=run_id),
+            StreamOptions(
+                lease_seconds=settings.loading.lease_seconds,
+                run_id=run_id,
+                personal=section.personal_names,
+            ),
         ),
         error_folder=error_folder,
     )

@@ -98,7 +98,10 @@ def options_of(settings: Settings, *, run_id: str | None = None) -> DeviceOption
         formats=section.formats,
         effects=read_device_effects(settings),
         stream=StreamOptions(
-            lease_seconds=settings.loading.lease_seconds, lease_wait_seconds=0.0, run_id=run_id
+            lease_seconds=settings.loading.lease_seconds,
+            lease_wait_seconds=0.0,
+            run_id=run_id,
+            personal=section.personal_names,
         ),
     )
 

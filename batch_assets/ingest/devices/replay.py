@@ -186,22 +186,23 @@ class _Replay:
             require_map_version(conn, stored.version)
             found = self.pending_of(conn, answers, is_locking=True)
             rows = [pair for pair in found if self.shard_of(pair[0], stored) == shard]
-            ledger = self._write_rows(conn, stream.load_id, rows, counts) if rows else Ledger()
+            ledger = self._write_rows(conn, stream, rows, counts) if rows else Ledger()
             return Part(ledger)
 
         try:
             stream.publish(write)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
-            raise as_refusal(stream.resource, error) from error
+            refusal = as_refusal(stream.resource, error, stream.context.contract)
+            raise refusal from refusal.__cause__
         return counts
 
     def _write_rows(
-        self, conn: psycopg.Connection, load_id: int, rows: list[Pending], counts: Counter[str]
+        self, conn: psycopg.Connection, stream: Stream, rows: list[Pending], counts: Counter[str]
     ) -> Ledger:
         fixing = [row for row, answer in rows if answer.action == "fix"]
         typed, refused = _type(fixing, self.workbook.file, self.options.zone)
         _check_not_newer(conn, typed, fixing, self.workbook.file)
-        ledger = write_rows(conn, load_id, typed, BatchClock(), self.options.effects)
+        ledger = write_rows(conn, stream.load_id, typed, BatchClock(), self.options.effects)
         dropped = reasons_to_drop(rows, self.workbook.file)
         fixed = [row.dead_letter_id for row in fixing if row.dead_letter_id not in refused]
         piece = AnsweredLetters(
@@ -213,7 +214,8 @@ class _Replay:
             given={row.dead_letter_id: row.given for row, _ in rows},
             sheets={},
         )
-        self._answer(conn, load_id, rows, ReplayAnswers(refused, dropped, fixed, [piece]))
+        answers = ReplayAnswers(refused, dropped, fixed, [piece], stream.context.contract)
+        self._answer(conn, stream.load_id, rows, answers)
         counts["fixed"] += len(fixed)
         counts["dropped"] += len(dropped)
         counts["refused"] += len(refused)

@@ -67,6 +67,7 @@ class ContinuousOptions:
             lease_wait_seconds=0.0,
             retries=_RETRIES,
             first_wait_seconds=_FIRST_WAIT_SECONDS,
+            personal=self.settings.personal_names,
         )
 
 

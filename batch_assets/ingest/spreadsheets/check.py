@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from batch_assets.contracts.batch import RejectedRow
+from batch_assets.contracts.personal import masked_row
 from batch_assets.contracts.table import Scope
 from batch_assets.execution.isolation import IsolatedWorkers, TaskLimits
 from batch_assets.ingest.spreadsheets.deliveries import DeliveryReader, find_deliveries, submit_to
@@ -91,7 +92,9 @@ def check_workbook_file(
         good=outcome.rows.num_rows,
         duplicate=outcome.duplicate,
         skipped=outcome.skipped,
-        rejected=outcome.rejected,
+        rejected=tuple(
+            masked_row(row, contract.personal, contract.columns.names) for row in outcome.rejected
+        ),
         warnings=warnings,
         reasons=dict(Counter(row.violations[0].rule for row in outcome.rejected).most_common()),
     )

@@ -3,6 +3,7 @@
 Which rows are a chunk, and when it is committed, is said by stream.py and replay.py.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -118,9 +119,14 @@ class PartWriter:
     def _placed(self, row: RejectedRow) -> RejectedRow:
         """A rejected row under the name of its key, so that it is recognised when it comes again.
 
-        Its number within the chunk says nothing: the next chunk has others.
+        Its number within the chunk says nothing: the next chunk has others. Of a personal column
+        the hash of its value recognises it as well.
         """
-        keys = self.plan.transfer.key_of(row.original)
+        personal = self.plan.contract.personal
+        keys = {
+            name: _digest(value) if name in personal and value is not None else value
+            for name, value in self.plan.transfer.key_of(row.original).items()
+        }
         return replace(row, row=0, file=f"{row.file} {json.dumps(keys, sort_keys=True)}")
 
     def _answered(self, conn: psycopg.Connection, table: StagingTable) -> list[str]:
@@ -186,3 +192,7 @@ def open_writer(
     window = Window(transfer.name)
     with take_stream(connect, [plan.contract], SCOPE, window, stream_options) as stream:
         yield PartWriter(plan, target, stream, options.reject_limit)
+
+
+def _digest(value: str) -> str:
+    return f"sha256:{hashlib.sha256(value.encode()).hexdigest()[:16]}"

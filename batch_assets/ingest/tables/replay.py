@@ -19,7 +19,7 @@ from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.letters import LetterFilter, read_letters
 from batch_assets.loading.options import LoadOptions
 from batch_assets.loading.prepare import count_reasons
-from batch_assets.loading.report import QUOTED_REJECTS, LoadReport, LoadState
+from batch_assets.loading.report import LoadReport, LoadState, quote
 from batch_assets.loading.streams import Part
 from batch_assets.postgres.sql_files import read_query
 from batch_assets.sources.tables.open import open_snapshot, reading
@@ -129,7 +129,7 @@ class _Replay:
             report,
             source_file=transfer.origin,
             reject_reasons=count_reasons(rejected),
-            quoted_rejects=tuple(rejected[:QUOTED_REJECTS]),
+            quoted_rejects=quote(rejected, self.writer.plan.contract),
         )
 
     def _publish(self, ordered: OrderedColumns, ids: Sequence[int]) -> None:

@@ -26,7 +26,7 @@ from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.loads import read_last_chunk_rows
 from batch_assets.loading.options import LoadOptions
 from batch_assets.loading.prepare import count_reasons
-from batch_assets.loading.report import QUOTED_REJECTS, LoadReport, LoadState
+from batch_assets.loading.report import LoadReport, LoadState, quote
 from batch_assets.loading.streams import Part, Stream
 from batch_assets.sources.tables.decode import prepare_session
 from batch_assets.sources.tables.horizon import Horizon, below, find_horizon, start_of_run
@@ -106,7 +106,8 @@ class _Run:
             else:
                 self._empty_queue()
         except (psycopg.DataError, psycopg.IntegrityError, DataError) as cause:
-            return self._close(LoadState.FAILED, as_refusal(self.stream.resource, cause))
+            refusal = as_refusal(self.stream.resource, cause, self.writer.plan.contract)
+            return self._close(LoadState.FAILED, refusal)
         if self.stream.ledger.read:
             return self._close(LoadState.SUCCESS)
         return self._close(LoadState.NOT_READY if self.waiting else LoadState.SKIPPED)
@@ -130,7 +131,7 @@ class _Run:
             report,
             source_file=self.transfer.origin,
             reject_reasons=count_reasons(self.writer.rejected),
-            quoted_rejects=tuple(self.writer.rejected[:QUOTED_REJECTS]),
+            quoted_rejects=quote(self.writer.rejected, self.writer.plan.contract),
         )
 
     def _read_new(self) -> None:

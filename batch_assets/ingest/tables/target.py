@@ -18,6 +18,7 @@ from batch_assets.contracts.table import TableContract
 from batch_assets.errors import SchemaMismatch
 from batch_assets.postgres.names import column_list, table_identifier
 from batch_assets.postgres.result_columns import ResultColumn, describe_statement
+from batch_assets.postgres.schemas import ensure_schema
 from batch_assets.sources.tables.decode import arrow_type_of
 from batch_assets.sources.tables.open import reading
 from batch_assets.sources.tables.statement import SourceStatement, written
@@ -111,6 +112,7 @@ def _contract(transfer: Transfer, stored: Sequence[ResultColumn]) -> TableContra
         disposition=Disposition.REPLACE if is_full else Disposition.MERGE,
         window_column=transfer.window_column or None,
         version=hashlib.sha256(types.encode()).hexdigest()[:16],
+        personal=transfer.personal_names,
     )
 
 
@@ -154,7 +156,7 @@ def _create(conn: psycopg.Connection, transfer: Transfer, sent: Sequence[ResultC
         for column in sent
     ]
     schema, _, table = transfer.target.partition(".")
-    conn.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+    ensure_schema(conn, schema)
     conn.execute(
         sql.SQL(
             "CREATE TABLE IF NOT EXISTS {} ({}, load_id bigint NOT NULL, "

@@ -56,9 +56,10 @@ def list_letters(
 ) -> None:
     """List dead letters with place, value and what to do; 1 if there are open ones."""
     from batch_assets.ops import dead_letters
+    from batch_assets.settings import load_settings
 
     wanted = _filter(target, scope, window, rule, state)
-    counts, letters = dead_letters.list_letters(wanted, limit)
+    counts, letters = dead_letters.list_letters(load_settings(), wanted, limit)
     if as_json:
         lines = [json.dumps(asdict(letter), default=str, ensure_ascii=False) for letter in letters]
         sys.stdout.write("[" + ",\n".join(lines) + "]\n")
@@ -120,13 +121,17 @@ def export(
     window: _Window = None,
     rule: _Reason = None,
     state: _State = "open",
+    with_personal: Annotated[
+        bool,
+        typer.Option("--with-personal", help="Do not mask personal values; the audit keeps it."),
+    ] = False,
 ) -> None:
     """Write dead letters into a file; most can be corrected in it and replayed."""
     from batch_assets.ops import dead_letters
     from batch_assets.settings import load_settings
 
     wanted = _filter(target, scope, window, rule, state)
-    count = dead_letters.export_letters(load_settings(), wanted, path)
+    count = dead_letters.export_letters(load_settings(), wanted, path, shows_personal=with_personal)
     sys.stderr.write(f"{count} dead letters written to {path}\n")
 
 

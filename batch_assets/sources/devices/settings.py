@@ -22,6 +22,14 @@ def _default_shards() -> int:
     return max(2, min(8, int(read_capacity().cpus) // 2))
 
 
+def _names_of_columns() -> dict[str, tuple[str, ...]]:
+    """What clients call each column."""
+    from batch_assets.sources.devices.contract import METRICS
+    from batch_assets.sources.devices.parse import DEVICE_NAMES
+
+    return {"device_sn": DEVICE_NAMES, **{metric.column: metric.names for metric in METRICS}}
+
+
 class DeviceSettings(BaseModel):
     """Everything of the section but its sub-sections."""
 
@@ -72,6 +80,9 @@ class DeviceSettings(BaseModel):
     error_ratio_max: float = Field(
         default=0.05, ge=0, le=1, description="rejected rows of a day that are still healthy"
     )
+    personal: tuple[str, ...] = Field(
+        default=(), description="columns whose values are masked wherever rejected rows are shown"
+    )
     metrics_keep_days: int = Field(
         default=30, ge=1, description="rows of ops.batch_metrics that are kept"
     )
@@ -97,6 +108,20 @@ class DeviceSettings(BaseModel):
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError("is no time zone, expected a name such as Asia/Shanghai") from error
         return zone
+
+    @field_validator("personal")
+    @classmethod
+    def _columns_are_known(cls, personal: tuple[str, ...]) -> tuple[str, ...]:
+        known = _names_of_columns()
+        if unknown := sorted(set(personal) - set(known)):
+            raise ValueError(f"{', '.join(unknown)} is no column, expected some of {list(known)}")
+        return personal
+
+    @property
+    def personal_names(self) -> frozenset[str]:
+        """Personal columns by all names that clients may give them."""
+        known = _names_of_columns()
+        return frozenset(name for column in self.personal for name in (column, *known[column]))
 
     @model_validator(mode="after")
     def _fits_together(self) -> "DeviceSettings":

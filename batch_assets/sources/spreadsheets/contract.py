@@ -50,5 +50,6 @@ def template_contract(
         window_column="arrival_date" if by_day else None,
         provenance=tuple(f.name for f in _PROVENANCE_FIELDS if f.name not in key),
         shares_target=not by_day,
+        personal=template.personal,
         version=template.fingerprint,
     )

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from batch_assets.contracts.batch import SourceCell
 from batch_assets.contracts.dead_letter import DeadLetter
+from batch_assets.contracts.personal import MASK
 from batch_assets.sources.spreadsheets.cells import CellColumn, Kind
 from batch_assets.sources.spreadsheets.column_types import TypeName
 from batch_assets.sources.spreadsheets.judge import shown_cell
@@ -47,6 +48,19 @@ class CorrectableRow:
             if violation.column in names:
                 found.setdefault(names[violation.column], number)
         return found
+
+    @property
+    def personal(self) -> frozenset[str]:
+        """Names of cells whose values are masked, where the row is written down."""
+        marked = self.letter.personal
+        return frozenset(
+            cell.name for cell in self.layout if cell.name in marked or cell.column in marked
+        )
+
+    def written(self, name: str) -> str | None:
+        """The cell as a workbook shows it."""
+        text = self.shown.get(name)
+        return MASK if text and name in self.personal else text
 
     @property
     def names_by_column(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from batch_assets.contracts.batch import Violation
+from batch_assets.contracts.personal import MASK
 from batch_assets.sources.spreadsheets.answers import Answer
 from batch_assets.sources.spreadsheets.cells import CellColumn, Kind, SheetBlock
 from batch_assets.sources.spreadsheets.correctable import CorrectableRow, fit_cell, shown_given
@@ -61,20 +62,28 @@ def correct(row: CorrectableRow, answer: Answer) -> CorrectedRow:
     """Put what a person gave over what the file says.
 
     A cell that shows what was written into the workbook is taken from the file, with its kind and
-    in its full length: a round trip through a spreadsheet program changes nothing.
+    in its full length: a round trip through a spreadsheet program changes nothing. So is one that
+    shows the mask of a personal value.
     """
     cells: list[_Cell] = []
     given: dict[str, _Cell] = {}
-    before = row.letter.corrected
+    before, personal = row.letter.corrected, row.personal
+
+    def is_masked(name: str, seen: str) -> bool:
+        return name in personal and seen == MASK
+
     for cell in row.layout:
         original = row.original.get(cell.name)
         in_file = (original if cell.raw is None else cell.raw, cell.kind)
         text, kind = answer.values.get(cell.name, in_file)
         seen = shown_given(text, kind) or ""
-        if cell.name not in answer.values or seen == fit_cell(original):
+        if cell.name not in answer.values or (
+            seen == fit_cell(original) or (is_masked(cell.name, seen) and cell.name not in before)
+        ):
             cells.append(in_file)
             continue
-        if cell.name in before and seen == fit_cell(row.shown.get(cell.name)):
+        is_kept = seen == fit_cell(row.shown.get(cell.name)) or is_masked(cell.name, seen)
+        if cell.name in before and is_kept:
             text, kind = before[cell.name]
         given[cell.name] = (text, kind)
         cells.append((text, kind))

@@ -210,7 +210,7 @@ def _row_cells(
     styles = (*[sheet.grey] * 4, *[sheet.wrapped] * 2, *[sheet.plain] * 2)
     yield from zip(styles, control_of(row), strict=True)
     for name in names:
-        text = row.shown.get(name)
+        text = row.written(name)
         if name not in blamed:
             yield sheet.plain, text
         elif is_commented:

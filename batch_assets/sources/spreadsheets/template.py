@@ -77,6 +77,9 @@ class ColumnTemplate(BaseModel):
     header: tuple[str, ...] = Field(default=(), description="names in the file; else the name")
     type: str = "text"
     unit: str = Field(default="", description="may follow a number or stand in the header")
+    personal: bool = Field(
+        default=False, description="values are masked wherever rejected rows are shown"
+    )
     required: bool = Field(default=False, description="the file has the column, each row a value")
     allowed: tuple[str, ...] = Field(default=(), description="the only values, as text")
     pattern: str = Field(default="", description="regular expression for the whole value")
@@ -249,11 +252,19 @@ class SpreadsheetTemplate(BaseModel):
         )
 
     @property
+    def personal(self) -> frozenset[str]:
+        """Columns that are marked as personal."""
+        return frozenset(column.name for column in self.columns if column.personal)
+
+    @property
     def fingerprint(self) -> str:
         """Identity of everything that decides what a file's rows become; 16 hex digits."""
         # File names and limits do not change a row.
-        left_out = {"files", "reject_limit_rows", "reject_limit_ratio", "max_rows"}
-        text = self.model_dump_json(exclude=left_out)
+        left_out = dict.fromkeys(
+            ("files", "reject_limit_rows", "reject_limit_ratio", "max_rows"), True
+        )
+        # Nor does what reports show of it.
+        text = self.model_dump_json(exclude={**left_out, "columns": {"__all__": {"personal"}}})
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -39,6 +39,8 @@ class Transfer(BaseModel):
         processed_column: Boolean column of the source that says a row was taken (queue).
         window_column: Date or timestamp column; the transfer is then partitioned by day.
         empty_ok: A source without rows is an answer, and empties the target too.
+        personal: Columns whose values are masked wherever rejected rows are shown, as the target or
+            the source calls them.
         direct_rows: Up to so many rows a first load is one stream and one transaction; above,
             chunks are staged and committed one by one, and a killed load continues.
         rows_as: What the function of `transform` takes.
@@ -63,6 +65,7 @@ class Transfer(BaseModel):
     window_column: str = ""
     create_target: bool = True
     empty_ok: bool = False
+    personal: tuple[str, ...] = ()
     direct_rows: int = Field(default=2_000_000, ge=0)
     min_batch_rows: int = Field(default=500, ge=1)
     max_batch_rows: int = Field(default=100_000, ge=1)
@@ -109,6 +112,13 @@ class Transfer(BaseModel):
     def source_keys(self) -> tuple[str, ...]:
         """The key's columns by their names in the source."""
         return self.source_key or self.key
+
+    @property
+    def personal_names(self) -> frozenset[str]:
+        """Personal columns by all their names: a column of the key may have two."""
+        pairs = zip(self.key, self.source_keys, strict=True)
+        both = (pair for pair in pairs if set(pair) & set(self.personal))
+        return frozenset(self.personal).union(*both)
 
     def key_of(self, row: Mapping[str, str | None]) -> dict[str, str | None]:
         """Key of a row of texts, under the target's names; a row before a function has others."""

@@ -1,11 +1,11 @@
--- Four roles, each with no more than its work needs. Run it after `batch-assets db migrate`, as the
--- role that migrated or as an administrator, and again after every upgrade; a second run changes
--- nothing:
+-- Four roles, each with no more than its work needs. `batch-assets db roles` runs this after
+-- `batch-assets db migrate`, as the role that migrated or as an administrator, and again after every
+-- upgrade; a second run changes nothing. By hand:
 --
 --     psql --set ON_ERROR_STOP=1 --single-transaction --file sql/roles.sql "$BATCH_ASSETS_DATABASE_URL"
 --
 -- No superuser is needed: CREATEROLE and owning the database are enough. The roles are made without
--- a password, so that nobody can sign in with one before \password sets it.
+-- a password, so that nobody can sign in with one before it is set.
 SET LOCAL client_min_messages = warning;
 
 DO $$
@@ -19,9 +19,10 @@ BEGIN
         IF is_new THEN
             EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE', wanted);
         END IF;
-        -- Whoever hands objects over has to be a member of who gets them; a superuser need not.
+        -- Whoever hands objects over has to be able to become who gets them; a superuser can. From
+        -- PostgreSQL 16 on making a role allows to grant it, and not yet to become it.
         IF wanted IN ('batch_assets_owner', 'batch_assets_loader')
-           AND NOT pg_has_role(current_user, wanted, 'MEMBER') THEN
+           AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
             EXECUTE format('GRANT %I TO %I', wanted, current_user);
         END IF;
         -- Names in statements of ours carry their schema; nothing is found by accident.
@@ -103,6 +104,13 @@ REVOKE UPDATE ON ops.audit FROM batch_assets_loader;
 REVOKE INSERT, UPDATE, DELETE ON ops.schema_migrations FROM batch_assets_loader;
 -- Hashes of tokens and sessions are the API's business alone.
 REVOKE ALL ON ops.api_tokens, ops.browser_sessions FROM batch_assets_loader, batch_assets_reader;
+
+-- Rows as their sources wrote them: readers have ops.masked_dead_letters, without personal values.
+REVOKE SELECT ON ops.dead_letters FROM batch_assets_reader, batch_assets_api;
+GRANT SELECT (dead_letter_id, fingerprint, load_id, read_load_id, target, scope, window_key,
+              source_file, row_number, rule, violations, personal, state, seen_count, first_seen_at,
+              last_seen_at, resolved_at, answered_by, answered_at, answered_from, answer_load_id,
+              resolution) ON ops.dead_letters TO batch_assets_reader, batch_assets_api;
 
 GRANT INSERT ON ops.audit, ops.backfills, ops.backfill_partitions, ops.browser_sessions,
     ops.paused_feeds, ops.alerts, ops.alert_messages, documents.uploads, documents.upload_files,

@@ -16,6 +16,7 @@ from batch_assets.postgres.migrate import MigrationStatus, apply_pending, read_s
 from batch_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from batch_assets.postgres.roles import Role
     from batch_assets.runs.repair import Repaired
 
 
@@ -63,6 +64,15 @@ def ready_database_url() -> str:
         f"the database is not ready: {seen}; expected that of this version; run "
         "`batch-assets db migrate`"
     )
+
+
+def role_passwords() -> "dict[Role, str]":
+    """Passwords of the database's roles, as far as the environment has them."""
+    from batch_assets.postgres.roles import Role
+
+    settings = load_settings()
+    found = {role: settings.secret(f"BATCH_ASSETS_{role.upper()}_PASSWORD") for role in Role}
+    return {role: value.get_secret_value() for role, value in found.items() if value is not None}
 
 
 @contextmanager

@@ -78,6 +78,49 @@ def verify() -> None:
 
 
 @app.command()
+def roles(
+    *,
+    prefix: Annotated[
+        str, typer.Option(help="Names are PREFIX_owner, PREFIX_loader, PREFIX_reader, PREFIX_api.")
+    ] = "batch_assets",
+    schema: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A schema of yours that templates and transfers write to; may be repeated."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the statements, change nothing.")
+    ] = False,
+) -> None:
+    """Make the four roles and grant each what it needs; again after every upgrade.
+
+    Passwords come from BATCH_ASSETS_OWNER_PASSWORD, BATCH_ASSETS_LOADER_PASSWORD,
+    BATCH_ASSETS_READER_PASSWORD and BATCH_ASSETS_API_PASSWORD, or from the files that the same
+    names with _FILE say; a role without one keeps the one it has, and a new role has none. No
+    superuser is needed: CREATEROLE and owning the database are enough.
+    """
+    from batch_assets.ops.service import open_database_url, role_passwords
+    from batch_assets.postgres.roles import Role, RolePlan, apply_roles, role_statements
+
+    plan = RolePlan(prefix, tuple(schema or ()), role_passwords())
+    given = plan.passwords or {}
+    if dry_run:
+        sys.stdout.write(role_statements(plan))
+        for role in given:
+            sys.stdout.write(f"-- ALTER ROLE {plan.name_of(role)} PASSWORD (of the environment);\n")
+        return
+    new = apply_roles(open_database_url(), plan)
+    for role in Role:
+        name = plan.name_of(role)
+        state = "created" if name in new else "was there"
+        secret = "password set" if role in given else "password as it was"
+        if name in new and role not in given:
+            secret = f"no password: set BATCH_ASSETS_{role.upper()}_PASSWORD and run this again"
+        sys.stdout.write(f"{name}  {state}, {secret}\n")
+
+
+@app.command()
 def backup(
     file: Annotated[Path, typer.Argument(help="The file to write; it must not exist.")],
 ) -> None:

@@ -30,6 +30,20 @@ _TCP_USER_TIMEOUT_MILLISECONDS = 60_000
 # longer than any pause between two batches of a slow source, shorter than a person's patience.
 _IDLE_IN_TRANSACTION_MILLISECONDS = 600_000
 
+_NEXT_STEP = (
+    "expected it to accept and finish the statement; check the server with `batch-assets doctor`, "
+    "then run the same again"
+)
+_NEXT_STEPS = {
+    pg_errors.LockNotAvailable.sqlstate: "another session holds a lock on the table for longer "
+    "than [database] lock_timeout_seconds, expected it to let go; look for it with `SELECT pid, "
+    "usename, application_name, xact_start, query FROM pg_stat_activity WHERE state <> 'idle' "
+    "ORDER BY xact_start`, end it with pg_terminate_backend(pid) or wait, then run the same again",
+    pg_errors.QueryCanceled.sqlstate: "it took longer than [database] statement_timeout_seconds or "
+    "somebody cancelled it, expected it to finish; look at the server's load, or raise the limit, "
+    "then run the same again",
+}
+
 # Words of libpq, what they mean, and the next step. libpq does not translate them without NLS,
 # which the wheels of psycopg leave out; in another language the error is passed on as it came.
 _CERTIFICATE_PROBLEMS = (
@@ -183,11 +197,8 @@ def unavailable(error: psycopg.Error) -> DatabaseUnavailable:
     """Describe a driver error: what the server said and what to do, never the address."""
     seen = error.diag.message_primary or str(error).strip() or type(error).__name__
     code = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
-    return DatabaseUnavailable(
-        f"PostgreSQL: {seen}{code}; expected it to accept and finish the statement; "
-        "check the server with `batch-assets doctor`, then run the same again",
-        sqlstate=error.sqlstate,
-    )
+    step = _NEXT_STEPS.get(error.sqlstate or "", _NEXT_STEP)
+    return DatabaseUnavailable(f"PostgreSQL: {seen}{code}; {step}", sqlstate=error.sqlstate)
 
 
 def _server_options(options: DatabaseSettings) -> str:
@@ -196,6 +207,10 @@ def _server_options(options: DatabaseSettings) -> str:
         "statement_timeout": round(options.statement_timeout_seconds * 1000),
         "idle_in_transaction_session_timeout": _IDLE_IN_TRANSACTION_MILLISECONDS,
         "TimeZone": "UTC",
+        # The other way round: a host that vanished leaves no session behind that keeps locks.
+        "tcp_keepalives_idle": _KEEPALIVE_IDLE_SECONDS,
+        "tcp_keepalives_interval": _KEEPALIVE_INTERVAL_SECONDS,
+        "tcp_keepalives_count": _KEEPALIVE_COUNT,
     }
     return " ".join(f"-c {name}={value}" for name, value in values.items())
 

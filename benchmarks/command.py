@@ -40,6 +40,11 @@ class OpenServer:
     admin: psycopg.Connection
     postmaster: psutil.Process | None
 
+    @property
+    def postmaster_pid(self) -> int | None:
+        """For another process that measures the server."""
+        return self.postmaster.pid if self.postmaster else None
+
 
 @dataclass(frozen=True, slots=True)
 class Setting(Generic[ScaleT]):

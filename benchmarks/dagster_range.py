@@ -9,13 +9,13 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
+import psutil
 
 from batch_assets.postgres.connect import connect
 from batch_assets.settings import shipped_path
 from benchmarks.core_load import load_days
 from benchmarks.market_year import DayFiles
-from benchmarks.measure import Sample, peak_memory_mb
+from benchmarks.measure import Cost, Sample, measure, peak_memory_mb
 from benchmarks.server import empty_tables
 
 RANGE_DAYS = 250
@@ -39,7 +39,10 @@ def measure_dagster(described: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         `dagster_ms_per_partition`: (range run - core alone) / days, the median of the pairs.
-        `dagster_startup_seconds`: imports, definitions and instance, once for each process.
+        `dagster_cpu_ms_per_partition`: the same of processor time, of this process and the server;
+            of this process alone where `postmaster` is not described.
+        `dagster_startup_seconds`: imports, definitions, instance and the run of one day, once for
+            each process.
     """
     files, url = DayFiles.of(described), described["url"]
     days = range_days(files, described.get("partitions", RANGE_DAYS))
@@ -53,27 +56,37 @@ def measure_dagster(described: Mapping[str, Any]) -> dict[str, Any]:
 
     with dg.DagsterInstance.from_config(str(home)) as instance:
         job = build_definitions().resolve_job_def("market_sync")
-        startup_seconds = time.perf_counter() - started
         # The first run of a process imports the rest of Dagster and plans the job: start-up too.
-        first = _time_range(job, instance, days[:1])
+        _run_range(job, instance, days[:1])
+        startup_seconds = time.perf_counter() - started
         connecting = lambda: connect(url, application_name="batch_assets benchmark")  # noqa: E731
         with closing(connect(url, application_name="benchmark", autocommit=True)) as conn:
-            extra_ms, runs, cores = [], [], []
+            postmaster = (
+                psutil.Process(described["postmaster"]) if described["postmaster"] else None
+            )
+            pairs: list[tuple[Cost, Cost]] = []
             for _ in range(described["repetitions"]):
-                _prepare(conn)
-                began = time.perf_counter()
-                load_days(connecting, files.feed(), cache_dir, days)
-                cores.append(time.perf_counter() - began)
-                _prepare(conn)
-                runs.append(_time_range(job, instance, days))
-                extra_ms.append(1000 * (runs[-1] - cores[-1]) / len(days))
+                empty_tables(conn)
+                core = measure(
+                    conn,
+                    lambda: load_days(connecting, files.feed(), cache_dir, days),
+                    postmaster=postmaster,
+                )
+                empty_tables(conn)
+                run = measure(conn, lambda: _run_range(job, instance, days), postmaster=postmaster)
+                pairs.append((core, run))
+    extra_ms = Sample.of([1e3 * (r.seconds - c.seconds) / len(days) for c, r in pairs])
+    extra_cpu_ms = Sample.of([1e3 * (r.cpu_seconds - c.cpu_seconds) / len(days) for c, r in pairs])
     return {
-        "dagster_ms_per_partition": Sample.of(extra_ms).median,
-        "dagster_ms_per_partition_spread": Sample.of(extra_ms).spread,
+        "dagster_ms_per_partition": extra_ms.median,
+        "dagster_ms_per_partition_spread": extra_ms.spread,
+        "dagster_cpu_ms_per_partition": extra_cpu_ms.median,
+        "dagster_cpu_ms_per_partition_spread": extra_cpu_ms.spread,
         "dagster_partitions": len(days),
-        "dagster_startup_seconds": startup_seconds + first,
-        "dagster_range_seconds": Sample.of(runs).median,
-        "dagster_core_seconds": Sample.of(cores).median,
+        "dagster_startup_seconds": startup_seconds,
+        "dagster_range_seconds": Sample.of([run.seconds for _, run in pairs]).median,
+        "dagster_core_seconds": Sample.of([core.seconds for core, _ in pairs]).median,
+        "dagster_core_cpu_seconds": Sample.of([core.cpu_seconds for core, _ in pairs]).median,
         "dagster_version": dg.__version__,
         "dagster_peak_memory_mb": peak_memory_mb(),
     }
@@ -86,11 +99,6 @@ def range_days(files: DayFiles, count: int) -> list[date]:
     """
     span = min(count, (files.days[-1] - files.days[0]).days + 1)
     return [files.days[0] + timedelta(days=number) for number in range(span)]
-
-
-def _prepare(conn: psycopg.Connection) -> None:
-    empty_tables(conn)
-    conn.execute("CHECKPOINT")
 
 
 def write_home(home: Path, files: DayFiles, cache_dir: Path, url: str) -> dict[str, str]:
@@ -111,11 +119,9 @@ def write_home(home: Path, files: DayFiles, cache_dir: Path, url: str) -> dict[s
     }
 
 
-def _time_range(job: Any, instance: Any, days: Sequence[date]) -> float:
+def _run_range(job: Any, instance: Any, days: Sequence[date]) -> None:
     tags = {
         "dagster/asset_partition_range_start": days[0].isoformat(),
         "dagster/asset_partition_range_end": days[-1].isoformat(),
     }
-    started = time.perf_counter()
     job.execute_in_process(instance=instance, tags=tags)
-    return time.perf_counter() - started

@@ -136,7 +136,12 @@ def run_load(setting: Setting[Scale]) -> dict[str, object]:
         empty_tables(opened.admin)
         figures.update(run_child("memory", year, cache_dir, opened.server.url))
         more = {"home": str(folder / "home"), "repetitions": _DAGSTER_REPETITIONS}
-        figures.update(run_child("dagster", year, cache_dir, opened.server.url, **more))
+        figures.update(
+            run_child(
+                "dagster", year, cache_dir, opened.server.url,
+                postmaster=opened.postmaster_pid, **more,
+            )
+        )  # fmt: skip
     return figures
 
 

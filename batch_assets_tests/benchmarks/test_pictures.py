@@ -89,7 +89,8 @@ def test_sizes_are_in_their_order_with_the_exponent_above_them() -> None:
 
 
 def test_a_run_of_partitions_has_a_bar_for_each_size() -> None:
-    figures = {**RUN, "dagster_growth_exponent": 1.0, "dagster_ms_per_partition_of_10": 9.0,
+    figures = {**RUN, "dagster_growth_exponent": 1.0,
+               "dagster_cpu_growth_exponent": 1.0, "dagster_ms_per_partition_of_10": 9.0,
                "dagster_ms_per_partition_of_50": 8.0, "dagster_ms_per_partition": 8.0}  # fmt: skip
 
     assert len(widths_of(draw_partitions(figures)["partitions"], "ours")) == 2

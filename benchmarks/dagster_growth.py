@@ -18,8 +18,6 @@ from benchmarks.pictures import draw_partitions
 _SYMBOLS = 50
 # Partitions after today do not exist; 2,500 of them have to be behind us.
 _FIRST_DAY = date(2019, 1, 2)
-# The rows differ little between repetitions, and every run writes events: three are enough.
-_REPETITIONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,7 @@ def _measure(
     measured: dict[str, float] = run_child(
         "dagster", files, setting.folder / "cache", opened.server.url,
         home=str(setting.folder / f"home-{count}"), partitions=count,
-        repetitions=min(setting.repetitions, _REPETITIONS), postmaster=opened.postmaster_pid,
+        repetitions=setting.repetitions, postmaster=opened.postmaster_pid,
     )  # fmt: skip
     return measured
 

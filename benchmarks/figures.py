@@ -1,5 +1,6 @@
 """Figures of repetitions: medians with their spread, ratios of pairs, turns, and the table."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -26,7 +27,7 @@ class Figures(dict[str, object]):
 
 
 def iter_turns(ways: Sequence[_WayT], repetitions: int) -> Iterator[tuple[bool, Sequence[_WayT]]]:
-    """All ways once for each repetition, another one first each time.
+    """All ways once for each repetition, another one first each time; told on standard error.
 
     Yields:
         Whether the turn counts, and the ways in their order. The first turn does not: caches are
@@ -34,6 +35,7 @@ def iter_turns(ways: Sequence[_WayT], repetitions: int) -> Iterator[tuple[bool, 
     """
     for number in range(repetitions + 1):
         first = number % len(ways)
+        print(f"turn {number + 1} of {repetitions + 1}", file=sys.stderr, flush=True)
         yield number > 0, (*ways[first:], *ways[:first])
 
 

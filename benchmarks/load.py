@@ -23,7 +23,6 @@ from benchmarks.real_market import SHARED_FOLDER, write_real
 from benchmarks.server import empty_tables
 
 CHANGED_RATIO = 0.01
-_DAGSTER_REPETITIONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +134,7 @@ def run_load(setting: Setting[Scale]) -> dict[str, object]:
         figures.update(psql=psql.version if psql else "absent", **_real_figures(setting, loads))
         empty_tables(opened.admin)
         figures.update(run_child("memory", year, cache_dir, opened.server.url))
-        more = {"home": str(folder / "home"), "repetitions": _DAGSTER_REPETITIONS}
+        more = {"home": str(folder / "home"), "repetitions": setting.repetitions}
         figures.update(
             run_child(
                 "dagster", year, cache_dir, opened.server.url,

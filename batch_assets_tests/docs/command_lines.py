@@ -26,7 +26,7 @@ from typer._click.exceptions import ClickException as TyperClickException
 from batch_assets.ops.api.app import build_app
 from batch_assets.ops.cli.main import app
 from batch_assets.settings import load_settings
-from batch_assets_tests.docs.pages import PROJECT
+from batch_assets_tests.docs.pages import PROJECT, list_commands, list_named_commands
 
 # Words that stand for what a reader puts there.
 PLACEHOLDERS = {
@@ -105,6 +105,31 @@ def our_path(arguments: Sequence[str]) -> str:
         command = children[word]
         path.append(word)
     return " ".join(path)
+
+
+def name_of(command: SimpleCommand) -> str:
+    """A command without its options, as `batch-assets db migrate`; empty for other programs."""
+    words = command.arguments
+    if command.program == "batch-assets":
+        return f"batch-assets {our_path(words)}".rstrip()
+    if command.program == "dagster":
+        return " ".join(("dagster", *words[:2]))
+    if command.program == "python" and words[:2] == ("-m", "benchmarks"):
+        return " ".join(("python", *words[:3]))
+    if command.program == "python" and words[1].startswith("batch_assets_tests."):
+        return " ".join(("python", *words[:2]))
+    return ""
+
+
+def documented_names() -> set[str]:
+    """Of every command on a page that is ours or Dagster's."""
+    names = {
+        name_of(simple)
+        for command in (*list_commands(), *list_named_commands())
+        for simple in split_shell(_BRACKETS.sub(r"\1", command.text))
+    }
+    # Groups are named in sentences, and named again with each of their commands.
+    return {name for name in names if not any(other.startswith(f"{name} ") for other in names)}
 
 
 @cache
@@ -307,7 +332,5 @@ _CHECKERS: Mapping[str, Callable[[Sequence[str]], None]] = {
     "helm": _files_exist,
     "docker": _check_docker,
     "curl": _check_curl,
-    **dict.fromkeys(
-        ("cd", "chmod", "export", "mkdir", "openssl", "sed", "touch", "pipx"), _anything
-    ),
+    **dict.fromkeys(("cd", "chmod", "export", "mkdir", "openssl", "sed", "touch"), _anything),
 }

@@ -98,11 +98,35 @@ def test_containers_of_ours_write_to_their_state_and_tmp_alone(
     assert re.search(r"^USER 10001$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
 
 
+def test_nothing_is_killed_before_it_could_end(compose: dict[str, Any]) -> None:
+    seconds = {
+        name: _seconds(service["stop_grace_period"])
+        for name, service in compose["services"].items()
+        if "stop_grace_period" in service
+    }
+    calls = int(compose["services"]["code"]["environment"]["DAGSTER_GRPC_SHUTDOWN_GRACE_PERIOD"])
+
+    # The engine's own answer to all others is 10 s.
+    assert set(seconds) == {
+        *("postgres", "migrate", "code", "webserver", "webserver-readonly", "daemon", "api")
+    }
+    assert seconds["postgres"] >= 120
+    assert min(seconds.values()) >= 30
+    # Dagster waits five seconds more than it is told to, and its clean-up takes some.
+    assert seconds["code"] >= calls + 30
+
+
+def _seconds(duration: str) -> int:
+    number, unit = re.fullmatch(r"(\d+)([sm])", duration).groups()  # type: ignore[union-attr]
+    return int(number) * {"s": 1, "m": 60}[unit]
+
+
 def test_a_run_sees_the_same_files_and_settings_as_the_code_server(
     ours: dict[str, Service], compose: dict[str, Any], run_container: DockerContainerContext
 ) -> None:
     code = dict(ours["code"]["environment"])
-    del code["DAGSTER_CONTAINER_CONTEXT"], code["DAGSTER_CURRENT_IMAGE"]
+    for name in ("CONTAINER_CONTEXT", "CURRENT_IMAGE", "GRPC_SHUTDOWN_GRACE_PERIOD"):
+        del code[f"DAGSTER_{name}"]
     state = compose["volumes"]["state"]["name"]
 
     assert sorted(run_container.env_vars) == sorted(f"{key}={value}" for key, value in code.items())

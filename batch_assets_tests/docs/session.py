@@ -39,6 +39,7 @@ SESSION = (
     ("batch-assets dead-letters list", 1),
     ("batch-assets dead-letters export letters.xlsx", 0),
     ("batch-assets devices status", 0),
+    ("batch-assets devices silent", 0),
     ("batch-assets devices shards", 0),
     ("batch-assets devices reshard 5", 0),
     ("batch-assets devices shadow start json:loads --buckets 0-15 --dry-run", 0),
@@ -78,6 +79,9 @@ ELSEWHERE = {
     ),
     "batch-assets db restore": (
         "ops/test_backup.py::test_a_restored_database_is_the_one_that_was_backed_up"
+    ),
+    "batch-assets db roles": (
+        "security/test_roles_at_work.py::test_a_dry_run_prints_what_would_be_done_and_no_password"
     ),
     "batch-assets dead-letters replay": "ops/cli/test_dead_letters.py::test_loop_by_commands",
     "batch-assets devices relay": (

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
 import exchange_calendars
@@ -24,7 +25,8 @@ from batch_assets_tests.polling import wait_until
 from batch_assets_tests.scenarios.matrix import invariants
 from batch_assets_tests.scenarios.matrix.planted import PlantedDay, plant
 from batch_assets_tests.scenarios.matrix.result_table import write_thousand_days
-from batch_assets_tests.scenarios.matrix.running import MatrixServer, prepared_server
+from batch_assets_tests.scenarios.matrix.running import prepared_server
+from batch_assets_tests.scenarios.matrix.server import MatrixServer
 from batch_assets_tests.scenarios.matrix.site import Site, opened_site
 from batch_assets_tests.scenarios.matrix.ways import DaemonBackfill
 
@@ -98,11 +100,8 @@ def restart_in_the_middle(site: Site, sessions: list[str]) -> ThousandDays:
             ("daemon", DAEMON_DIES_AT),
             ("code-server", CODE_SERVER_DIES_AT),
         ):
-            wait_until(
-                lambda loaded=loaded: _loaded(site) >= loaded,
-                f"{loaded} days are loaded",
-                DEADLINE_SECONDS,
-            )
+            are_loaded = partial(_are_loaded, site, loaded)
+            wait_until(are_loaded, f"{loaded} days are loaded", DEADLINE_SECONDS)
             assert _loaded(site) < len(sessions), f"{process} was to die in the middle"
             way.restart(process)
         way.finish(DEADLINE_SECONDS)
@@ -129,6 +128,10 @@ def _events(backfill_id: str) -> str:
         "(SELECT run_id FROM dagster.run_tags WHERE key = 'dagster/backfill' "
         f"AND value = '{backfill_id}')"
     )
+
+
+def _are_loaded(site: Site, count: int) -> bool:
+    return _loaded(site) >= count
 
 
 def _loaded(site: Site) -> int:

@@ -22,6 +22,7 @@ from batch_assets_tests.scenarios.matrix.planted import DAYS
 from batch_assets_tests.scenarios.matrix.site import Command, Site
 
 BACKFILL_SECONDS = 300.0
+_DAYS = tuple(planted.day for planted in DAYS)
 ASSET = ["market", "examples", "daily_bars"]
 ENDS = {
     BackfillState.COMPLETED_SUCCESS: "SUCCESS",
@@ -95,9 +96,7 @@ class DaemonBackfill(Way):
 
     name = "daemon backfill"
 
-    def __init__(
-        self, site: Site, days: Sequence[str] = tuple(planted.day for planted in DAYS)
-    ) -> None:
+    def __init__(self, site: Site, days: Sequence[str] = _DAYS) -> None:
         self.site = site
         self.days = days
         self.stack: RunningStack | None = None

@@ -141,5 +141,6 @@ BY_HAND = {
     "python -m benchmarks startup": "24 interpreters; benchmarks/test_startup.py tests one",
     "python -m benchmarks tables": "minutes; docs/performance.md has what it printed",
     "python -m batch_assets_tests.ops.web.take_screenshots": "makes pictures for people to look at",
+    "python -m batch_assets_tests.scenarios.thousand_days": "minutes; the page has its figures",
     "python -m batch_assets_tests.scenarios.soak": "endless; test_crash_matrix.py is its sample",
 }

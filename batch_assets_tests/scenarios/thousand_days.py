@@ -61,15 +61,20 @@ class ThousandDays:
 
 def main() -> int:
     """Run it; 0 if everything held."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--table", type=Path, help="page to add the figures to")
-    arguments = parser.parse_args()
+    arguments = build_parser().parse_args()
     with prepared_server() as server, planted_site(server) as (site, sessions):
         found = restart_in_the_middle(site, sessions)
     sys.stdout.write(json.dumps(asdict(found)) + "\n")
     if arguments.table:
         write_thousand_days(arguments.table, asdict(found))
     return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """What the command line takes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--table", type=Path, help="page to add the figures to")
+    return parser
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from dagster._daemon.cli import cli as daemon_cli
 from dagster_docker import DockerRunLauncher
 from dagster_docker.container_context import DockerContainerContext
 from dagster_webserver.cli import dagster_webserver
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from batch_assets.ops.cli.main import run
 from batch_assets.settings import load_settings
@@ -239,6 +242,34 @@ def test_the_image_installs_versions_of_the_project_s_lock() -> None:
     declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
     names = {re.split(r"[\[<>=]", line)[0] for line in declared}
     assert names <= set(image)
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "deploy/compose/requirements.lock"])
+def test_the_locks_pin_the_extras_that_packages_ask_for(lock: str) -> None:
+    # pip installs nothing with --require-hashes where `gql[requests]` is wanted and `gql` is pinned.
+    text = (PROJECT / lock).read_text()
+    pinned = {
+        name: set(extras.split(",")) - {""}
+        for name, extras in re.findall(r"^([a-z0-9._-]+)(?:\[([^\]]*)\])?==", text, re.MULTILINE)
+    }
+    wanted = [
+        requirement
+        for name in pinned
+        for requirement in map(Requirement, _requires(name))
+        if requirement.extras
+        and (requirement.marker is None or requirement.marker.evaluate({"extra": ""}))
+    ]
+
+    assert wanted
+    for requirement in wanted:
+        assert requirement.extras <= pinned[canonicalize_name(requirement.name)], requirement
+
+
+def _requires(name: str) -> list[str]:
+    try:
+        return metadata.requires(name) or []
+    except metadata.PackageNotFoundError:
+        return []
 
 
 def _pins(lock: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from batch_assets.errors import MigrationError
+from batch_assets.ops.access import record_audit
 from batch_assets.ops.dagster_home import write_instance_file
 from batch_assets.postgres.connect import connect, database_url, translating_errors
 from batch_assets.postgres.migrate import MigrationStatus, apply_pending, read_status
@@ -99,11 +100,20 @@ def asking() -> "Iterator[psycopg.Connection]":
 
 
 def repair_runs(*, dry_run: bool = False) -> "list[Repaired]":
-    """End runs whose process is gone and free what they held; see runs/repair.py."""
+    """End runs whose process is gone and free what they held; see runs/repair.py.
+
+    Each leaves an audit row with who asked; those that the daemon repairs are in Dagster's events.
+    """
     from batch_assets.runs.repair import repair_home
 
     settings = load_settings()
-    return repair_home(write_instance_file(settings), settings, dry_run=dry_run)
+    repaired = repair_home(write_instance_file(settings), settings, dry_run=dry_run)
+    if repaired and not dry_run:
+        with changing() as (conn, actor):
+            for item in repaired:
+                subject = item.run_id or "a process without a run"
+                record_audit(conn, actor, "runs.repair", subject, seen=item.seen, done=item.action)
+    return repaired
 
 
 def migration_rows(status: MigrationStatus) -> list[dict[str, str]]:

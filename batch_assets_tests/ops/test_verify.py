@@ -1,14 +1,18 @@
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from batch_assets.ops.service import repair_runs
 from batch_assets.ops.verify import (
     Finding,
     find_broken_promises,
     find_changed_days,
     find_orphan_staging,
 )
+from batch_assets.runs import repair
+from batch_assets.runs.repair import Action, Repaired
 
 
 @pytest.fixture
@@ -117,3 +121,24 @@ def test_findings_are_told_as_they_are_found_however_many_there_are(
     held = conn.execute("SELECT count(*) FROM pg_cursors WHERE NOT is_holdable").fetchone()
     assert held == (1,)
     assert sum(1 for _ in findings) == 4999
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_repair_that_somebody_asked_for_is_audited(
+    conn: psycopg.Connection,
+    postgres: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dry_run: bool,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BATCH_ASSETS_HOME", str(tmp_path))
+    monkeypatch.setenv("BATCH_ASSETS_DATABASE_URL", postgres)
+    monkeypatch.delenv("BATCH_ASSETS_CONFIG", raising=False)
+    dead = Repaired("run-1", "market_sync", Action.FAIL, "seen", "its process is gone")
+    monkeypatch.setattr(repair, "repair_home", lambda *_, **__: [dead])
+
+    assert repair_runs(dry_run=dry_run) == [dead]
+
+    rows = conn.execute("SELECT action, subject, detail ->> 'seen' FROM ops.audit").fetchall()
+    assert rows == ([] if dry_run else [("runs.repair", "run-1", "seen")])

@@ -4,26 +4,13 @@ Reads no environment: settings.py does.
 """
 
 from datetime import datetime
-from enum import StrEnum
-from typing import Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from batch_assets.errors import ConfigurationError
+from batch_assets.ops.language import Language
 from batch_assets.settings import Settings, describe_validation
-
-
-class Language(StrEnum):
-    """Languages of progress, summaries and alerts."""
-
-    ENGLISH = "en"
-    CHINESE = "zh"
-
-    @classmethod
-    def of_locale(cls, locale: str) -> Self:
-        """`zh_CN.UTF-8` is Chinese; whatever is not, is English."""
-        return cls(cls.CHINESE if locale.lower().startswith("zh") else cls.ENGLISH)
 
 
 class DisplaySettings(BaseModel):

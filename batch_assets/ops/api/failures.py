@@ -22,7 +22,7 @@ from batch_assets.errors import (
     UnknownBackfill,
 )
 from batch_assets.ops.backfills.sync_status import already_running_message
-from batch_assets.ops.display import Language
+from batch_assets.ops.language import Language
 
 logger = logging.getLogger(__name__)
 

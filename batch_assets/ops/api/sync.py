@@ -24,7 +24,8 @@ from batch_assets.ops.backfills.sync_status import (
     started_message,
     task_id_of,
 )
-from batch_assets.ops.display import Language, read_display, zone_of
+from batch_assets.ops.display import read_display, zone_of
+from batch_assets.ops.language import Language
 from batch_assets.ops.scope import Scope
 
 router = APIRouter(prefix=f"{SYNC_PREFIX}/sync/batch", tags=["sync"], responses=SYNC_PROBLEMS)

@@ -15,7 +15,8 @@ from batch_assets.errors import ConfigurationError
 from batch_assets.ops.backfills.read import read_errors
 from batch_assets.ops.backfills.texts import counts_text
 from batch_assets.ops.backfills.values import Progress
-from batch_assets.ops.display import Language, time_text
+from batch_assets.ops.display import time_text
+from batch_assets.ops.language import Language
 from batch_assets.postgres.sql_files import read_query
 
 if TYPE_CHECKING:

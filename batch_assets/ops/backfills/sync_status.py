@@ -15,7 +15,8 @@ from batch_assets.errors import UnknownBackfill
 from batch_assets.ops.backfills.read import read_backfill, read_errors, read_progress
 from batch_assets.ops.backfills.texts import headline, outcome_counts
 from batch_assets.ops.backfills.values import Backfill, ErrorPage, Progress
-from batch_assets.ops.display import DisplaySettings, Language
+from batch_assets.ops.display import DisplaySettings
+from batch_assets.ops.language import Language
 from batch_assets.postgres.sql_files import read_query
 from batch_assets.runs.eta_records import KeptEstimates
 

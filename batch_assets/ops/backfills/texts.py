@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from batch_assets.ops.backfills.values import Backfill, PartitionError, Progress
-from batch_assets.ops.display import Language, time_text
+from batch_assets.ops.display import time_text
+from batch_assets.ops.language import Language
 from batch_assets.runs.eta_records import EtaAccuracy
 
 # Errors quoted under the progress; `errors` has all of them.

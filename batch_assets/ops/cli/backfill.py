@@ -15,7 +15,7 @@ from batch_assets.ops.cli.range_options import (
     Symbols,
     day_of,
 )
-from batch_assets.ops.display import Language
+from batch_assets.ops.language import Language
 
 if TYPE_CHECKING:
     import threading

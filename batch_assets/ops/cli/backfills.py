@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from batch_assets.ops.display import Language
+from batch_assets.ops.language import Language
 
 if TYPE_CHECKING:
     import psycopg

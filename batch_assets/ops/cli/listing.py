@@ -23,7 +23,8 @@ from batch_assets.ops.backfills.read import (
     read_progress,
 )
 from batch_assets.ops.backfills.values import Backfill, Progress
-from batch_assets.ops.display import Language, language_of, time_text, zone_of
+from batch_assets.ops.display import language_of, time_text, zone_of
+from batch_assets.ops.language import Language
 from batch_assets.runs.eta_records import KeptEstimates, read_accuracy
 from batch_assets.settings import Settings
 

@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from batch_assets.ops.backfills import documents, texts
 from batch_assets.ops.backfills.follow import Pace
 from batch_assets.ops.backfills.values import Backfill, PartitionError, Progress
-from batch_assets.ops.display import Language
+from batch_assets.ops.language import Language
 
 # Between two lines where no bar can be drawn: a log of CI stays readable.
 LINE_EVERY_SECONDS = 10.0

@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup, escape
 
 from batch_assets.ops.backfills.values import Progress
-from batch_assets.ops.display import Language, time_text, zone_of
+from batch_assets.ops.display import time_text, zone_of
+from batch_assets.ops.language import Language
 from batch_assets.ops.web.texts import TEXTS
 from batch_assets.settings import Settings
 

@@ -1,6 +1,6 @@
 """Words of the status page in English and Chinese; a test holds the two to the same names."""
 
-from batch_assets.ops.display import Language
+from batch_assets.ops.language import Language
 
 _WRITTEN: dict[str, tuple[str, str]] = {
     # Frame

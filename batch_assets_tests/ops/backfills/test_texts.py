@@ -6,7 +6,7 @@ import pytest
 
 from batch_assets.ops.backfills import texts
 from batch_assets.ops.backfills.values import Backfill, Progress
-from batch_assets.ops.display import Language
+from batch_assets.ops.language import Language
 from batch_assets.runs.backfill_states import BackfillState, Wanted
 
 ASKED_AT = datetime(2025, 10, 18, 4, 0, tzinfo=UTC)

@@ -137,10 +137,10 @@ def test_doctor_ends_with_the_status_of_the_broken_layer(
     assert lines[4].strip() == "next: batch-assets db migrate"
 
 
-def test_listing_the_commands_imports_neither_dagster_nor_the_driver() -> None:
+def test_listing_the_commands_imports_no_library_that_a_command_needs() -> None:
     code = (
         "import sys; from batch_assets.ops.cli.main import run; run(['--help']); "
-        "print(sorted({'dagster', 'psycopg', 'pyarrow', 'pandas'} & set(sys.modules)))"
+        "print(sorted({'dagster', 'psycopg', 'pyarrow', 'pandas', 'pydantic'} & set(sys.modules)))"
     )
 
     done = subprocess.run(

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from openpyxl import load_workbook
 
-from batch_assets.ops.display import Language
+from batch_assets.ops.language import Language
 from batch_assets.ops.scope import Scope
 from batch_assets.ops.web.shown import words
 from batch_assets.ops.web.texts import TEXTS, choose_language

@@ -234,10 +234,12 @@ def _retry_transfers(target: str, day: datetime | None, who: str) -> None:
     from batch_assets.ops.cli.tables import print_reports
     from batch_assets.ops.dead_letters import list_letters, user_name
     from batch_assets.ops.tables import replay_target
+    from batch_assets.settings import load_settings
 
     reports = list(replay_target(target, day=day.date() if day else None, who=who or user_name()))
     print_reports(reports)
-    left = sum(list_letters(_filter(target, None, None, None, "open"), 1)[0].values())
+    still_open = _filter(target, None, None, None, "open")
+    left = sum(list_letters(load_settings(), still_open, 1)[0].values())
     sys.stderr.write(f"{left} dead letters of {target} are open\n")
     if left:
         raise typer.Exit(1)

@@ -179,3 +179,28 @@ def test_failed_documents_are_read_again(
     with psycopg.connect(postgres) as conn:
         found = conn.execute("SELECT state, seen_count FROM ops.dead_letters").fetchall()
     assert found == [("open", 2)]
+
+
+def test_rows_of_a_transfer_are_read_again_until_none_is_wrong(
+    project: Path, postgres: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (project / "batch_assets.toml").open("a") as configuration:
+        configuration.write(
+            '\n[tables.transfers.orders]\ntable = "public.shop"\ntarget = "public.copies"\nkey = ["id"]\n'
+            "reject_limit_ratio = 1\n"
+        )
+    with psycopg.connect(postgres) as conn:
+        conn.execute("CREATE TABLE shop (id bigint PRIMARY KEY, amount numeric)")
+        conn.execute("INSERT INTO shop VALUES (1, 5), (2, -5)")
+        conn.execute(
+            "CREATE TABLE copies (id bigint PRIMARY KEY, amount numeric CHECK (amount >= 0), "
+            "load_id bigint)"
+        )
+    assert run(["tables", "run", "orders"]) == 0
+    capsys.readouterr()
+
+    assert run(["dead-letters", "replay", "--target", "public.copies"]) == 1
+    assert "1 dead letters of public.copies are open" in capsys.readouterr().err
+    with psycopg.connect(postgres) as conn:
+        conn.execute("UPDATE shop SET amount = 6 WHERE id = 2")
+    assert run(["dead-letters", "replay", "--target", "public.copies"]) == 0

@@ -66,7 +66,10 @@ def scan_device_folder(
     found = 0
     for path in sorted(root.rglob("*")):
         # A name with a dot in front is how copying programs name what is not complete.
-        if path.name.startswith(".") or path.is_symlink() or not is_device_file(path, formats):
+        if path.name.startswith(".") or not is_device_file(path, formats):
+            continue
+        if path.is_symlink():
+            logger.warning("%r is a link and is left out; put a copy into the folder", path.name)
             continue
         try:
             found += _note(conn, root, path, settled_before, known)

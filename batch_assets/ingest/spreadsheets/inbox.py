@@ -21,6 +21,7 @@ from batch_assets.ingest.spreadsheets.replay import replay_workbook
 from batch_assets.loading.leases import Connector
 from batch_assets.loading.options import LoadOptions
 from batch_assets.postgres.connect import translating_errors
+from batch_assets.sources.spreadsheets.landing import is_link
 from batch_assets.sources.spreadsheets.template import SpreadsheetTemplate
 
 DONE, REFUSED, AGAIN = "done", "refused", "again"
@@ -123,7 +124,10 @@ def find_corrected(inbox: Path, *, now: datetime, settle_seconds: float) -> list
     found = [
         (path.stat().st_mtime, path)
         for path in inbox.iterdir()
-        if path.suffix.lower() in _ENDINGS and path.is_file() and not path.name.startswith("~$")
+        if path.suffix.lower() in _ENDINGS
+        and path.is_file()
+        and not path.name.startswith("~$")
+        and not is_link(path)
     ]
     return [path for changed, path in sorted(found) if changed <= before]
 

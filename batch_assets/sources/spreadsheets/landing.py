@@ -2,9 +2,12 @@
 
 landing/2024-09-30/orders.xlsx    a folder says its day
 landing/orders.xlsx               else the day on which the file was written last, UTC
+
+Links are left out, and said: whoever may write here may not read what this process may.
 """
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -12,6 +15,8 @@ from pathlib import Path
 
 from batch_assets.errors import SourceUnavailable
 from batch_assets.sources.spreadsheets.template import SpreadsheetTemplate
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +58,23 @@ def mark_of(files: Iterable[ArrivedFile]) -> str:
 def _walk(landing: Path) -> Iterator[ArrivedFile]:
     for entry in landing.iterdir():
         day = _day_of(entry.name)
-        if day is not None and entry.is_dir():
+        if day is not None and entry.is_dir() and not is_link(entry):
             yield from (_arrived(path, day) for path in entry.iterdir() if _is_file(path))
         elif _is_file(entry):
             yield _arrived(entry, None)
 
 
+def is_link(path: Path) -> bool:
+    """Whether it leads elsewhere; said in the log, since it would otherwise just be missing."""
+    if not path.is_symlink():
+        return False
+    logger.warning("%r is a link and is left out; put a copy into the folder", path.name)
+    return True
+
+
 def _is_file(path: Path) -> bool:
     # `~$` is what Excel puts beside a workbook that is open.
-    return path.is_file() and not path.name.startswith(("~$", "."))
+    return path.is_file() and not path.name.startswith(("~$", ".")) and not is_link(path)
 
 
 def _arrived(path: Path, day: date | None) -> ArrivedFile:

@@ -9,6 +9,7 @@ from benchmarks import (
     dagster_growth,
     devices,
     documents,
+    hosts,
     load,
     market,
     parquet,
@@ -27,6 +28,7 @@ COMMANDS: tuple[Command[Any], ...] = (
     load.COMMAND, load.RERUN, parquet.COMMAND, upsert.COMMAND, cold.COMMAND, windows.COMMAND,
     wide.COMMAND, scaling.COMMAND, market.COMMAND, documents.COMMAND, spreadsheets.COMMAND,
     devices.COMMAND, tables.COMMAND, dagster_growth.COMMAND, api.COMMAND, startup.COMMAND,
+    hosts.COMMAND,
 )  # fmt: skip
 # Their figures have names that no other benchmark uses.
 _WITHOUT_PREFIX = (load.COMMAND.name, dagster_growth.COMMAND.name, startup.COMMAND.name)

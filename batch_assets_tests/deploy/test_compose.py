@@ -246,7 +246,7 @@ def test_the_image_installs_versions_of_the_project_s_lock() -> None:
 
 @pytest.mark.parametrize("lock", ["requirements.lock", "deploy/compose/requirements.lock"])
 def test_the_locks_pin_the_extras_that_packages_ask_for(lock: str) -> None:
-    # pip installs nothing with --require-hashes where `gql[requests]` is wanted and `gql` is pinned.
+    # pip installs nothing with --require-hashes where `gql[requests]` is wanted and `gql` pinned.
     text = (PROJECT / lock).read_text()
     pinned = {
         name: set(extras.split(",")) - {""}

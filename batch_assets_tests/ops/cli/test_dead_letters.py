@@ -186,8 +186,8 @@ def test_rows_of_a_transfer_are_read_again_until_none_is_wrong(
 ) -> None:
     with (project / "batch_assets.toml").open("a") as configuration:
         configuration.write(
-            '\n[tables.transfers.orders]\ntable = "public.shop"\ntarget = "public.copies"\nkey = ["id"]\n'
-            "reject_limit_ratio = 1\n"
+            '\n[tables.transfers.orders]\ntable = "public.shop"\ntarget = "public.copies"\n'
+            'key = ["id"]\nreject_limit_ratio = 1\n'
         )
     with psycopg.connect(postgres) as conn:
         conn.execute("CREATE TABLE shop (id bigint PRIMARY KEY, amount numeric)")

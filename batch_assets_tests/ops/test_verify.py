@@ -12,7 +12,8 @@ from batch_assets.ops.verify import (
     find_orphan_staging,
 )
 from batch_assets.runs import repair
-from batch_assets.runs.repair import Action, Repaired
+from batch_assets.runs.diagnosis import Action
+from batch_assets.runs.repair import Repaired
 
 
 @pytest.fixture

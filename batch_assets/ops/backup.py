@@ -2,7 +2,8 @@
 
 The file is an archive of `pg_dump`, so that PostgreSQL's own programs read it as well. It holds one
 moment: what was committed when it began, whatever is loaded meanwhile. It holds everything of the
-database, Dagster's history and tables of one's own included, and no roles and no passwords.
+database, Dagster's history and tables of one's own included, and no roles and no passwords. Methods
+of compression are left out: not every build of the server has lz4, and one without refuses them.
 """
 
 import os
@@ -13,6 +14,7 @@ from batch_assets.errors import ConfigurationError
 from batch_assets.postgres.client_programs import find_program, run_program
 from batch_assets.postgres.connect import connect
 from batch_assets.postgres.migrate import MigrationStatus, read_status
+from batch_assets.postgres.sql_files import read_query
 
 _NAME = "batch_assets backup"
 _ANY_TABLE = """
@@ -48,7 +50,9 @@ def write_backup(url: str, file: Path) -> int:
             "another"
         ) from error
     try:
-        run_program(program, ["--format=custom", f"--file={unfinished}"], url)
+        run_program(
+            program, ["--format=custom", "--no-toast-compression", f"--file={unfinished}"], url
+        )
         unfinished.replace(file)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -83,6 +87,8 @@ def restore_backup(url: str, file: Path) -> MigrationStatus:
         ["--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges", str(file)],
         url,
     )
+    with closing(connect(url, application_name=_NAME, autocommit=True)) as conn:
+        conn.execute(read_query("compress_restored_texts"))
     return read_status(url)
 
 

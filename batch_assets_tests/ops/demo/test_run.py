@@ -1,6 +1,7 @@
 """The demonstration as a newcomer starts it: a process of its own, nothing set."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -86,6 +87,13 @@ def newcomer(tmp_path: Path) -> Iterator[Newcomer]:
     wait_until(lambda: person.left_behind() == [], "nothing is left behind", 60)
 
 
+def shown_by_the_readme() -> list[str]:
+    """What README.md prints of the demonstration, between its marks of omission."""
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```\n(60 files .*?)^```", readme, re.MULTILINE | re.DOTALL)
+    return [" ".join(part.split()) for part in block.split("…") if part.strip()]
+
+
 @pytest.mark.long
 def test_run_is_as_planted_and_removal_leaves_nothing(newcomer: Newcomer) -> None:
     code, first, errors = newcomer.run(
@@ -107,6 +115,8 @@ def test_run_is_as_planted_and_removal_leaves_nothing(newcomer: Newcomer) -> Non
         ("2012-12-05.csv", "GOOG.US", "conflicting_duplicate_key"),
         ("2012-12-05.csv", "GOOG.US", "conflicting_duplicate_key"),
     ]
+    said = " ".join(f"{errors} {first}".split())
+    assert [part for part in shown_by_the_readme() if part not in said] == []
     wait_until(lambda: newcomer.left_behind() == [], "no process is left", 30)
 
     code, rows, errors = newcomer.run(

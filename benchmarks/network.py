@@ -53,13 +53,22 @@ class HostCommand:
     @property
     def ended(self) -> Ended | None:
         """How it ended; None while it runs."""
-        if self._ended is None:
-            pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
-            if pid:
-                self.process.returncode = os.waitstatus_to_exitcode(status)
-                cpu_seconds = usage.ru_utime + usage.ru_stime
-                self._ended = Ended(self.process.returncode, cpu_seconds)
+        self._look(os.WNOHANG)
         return self._ended
+
+    def end(self) -> None:
+        """Kill it, if it still runs."""
+        if self.ended is None:
+            self.process.kill()
+            self._look(0)
+
+    def _look(self, options: int) -> None:
+        if self._ended is not None:
+            return
+        pid, status, usage = os.wait4(self.process.pid, options)
+        if pid:
+            self.process.returncode = os.waitstatus_to_exitcode(status)
+            self._ended = Ended(self.process.returncode, usage.ru_utime + usage.ru_stime)
 
     @property
     def said(self) -> str:
@@ -109,9 +118,7 @@ class Host:
     def end_all(self) -> None:
         """Kill what still runs here."""
         for command in self._started:
-            if command.ended is None:
-                command.process.kill()
-                command.process.wait()
+            command.end()
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,7 @@ BY_HAND = {
     "python -m benchmarks all": "all of the others, for most of an hour",
     "python -m benchmarks api": "minutes under load; docs/performance.md has what it printed",
     "python -m benchmarks dagster": "minutes; docs/performance.md has what it printed",
+    "python -m benchmarks hosts": "minutes, as root; scenarios/test_crash_hosts.py has its story",
     "python -m benchmarks load": "minutes; benchmarks/test_load.py tests how it compares",
     "python -m benchmarks startup": "24 interpreters; benchmarks/test_startup.py tests one",
     "python -m benchmarks tables": "minutes; docs/performance.md has what it printed",

@@ -31,8 +31,6 @@ from benchmarks.server import empty_tables
 
 # The market's first day: 2,000 sessions later is still in the past.
 _FIRST_DAY = date(2015, 1, 5)
-# Of 20-digit numerics DuckDB writes some thousand rows a second where other work runs.
-_MAX_DAYS = {**{name: PEERS[name].max_days for name in TOOLS}, "duckdb": 25}
 _CORE = Path(__file__).with_name("cold_core.py")
 
 
@@ -79,7 +77,7 @@ class ColdBenchmark:
 
     def _measure(self, way: str, *, is_counted: bool) -> None:
         table = PEERS[way].table if way in PEERS else PEER_TABLE
-        days = self.files.days[: _MAX_DAYS.get(way)]
+        days = self.files.days[: PEERS[way].max_days if way in PEERS else None]
         work = self._work(way, days)
         is_ours = way in ("core", "dagster")
         if is_ours:

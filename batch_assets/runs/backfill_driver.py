@@ -102,6 +102,7 @@ class _Drive:
         """One look; a backfill that Dagster refuses is closed, and does not hold up the others."""
         dagster_id: str | None = self.row["dagster_backfill_id"]
         status = door.read_status(self.instance, dagster_id) if dagster_id else None
+        is_over = status is None or status.status.is_final
         runs = self._unfinished_runs()
         rest = self._rest()
         step = evaluate_step(
@@ -110,17 +111,18 @@ class _Drive:
                 state=BackfillState(self.row["state"]),
                 is_feed_paused=self.row["is_feed_paused"],
                 has_segment=dagster_id is not None,
-                is_over=status is None or status.status.is_final,
+                is_over=is_over,
                 is_canceled_elsewhere=status is not None
                 and status.status is DagsterState.CANCELED
                 and self.row["end_status"] != _HELD,
                 is_held=bool(self.row["is_held"]),
+                is_retry_lost=is_over and not runs and self._is_retry_lost(dagster_id),
                 active_runs=sum(run.status is not _QUEUED for run in runs),
                 queued_runs=sum(run.status is _QUEUED for run in runs),
                 rest=len(rest),
             )
         )
-        if dagster_id and (status is None or status.status.is_final):
+        if dagster_id and is_over:
             self._end_segment(dagster_id, status)
         self._reorder(runs)
         self._record_estimate(len(rest))
@@ -164,6 +166,20 @@ class _Drive:
         of_it = {BACKFILL_TAG: str(self.backfill_id)}
         wanted = dg.RunsFilter(tags=of_it, statuses=list(door.UNFINISHED_RUNS))
         return list(self.instance.get_runs(wanted))
+
+    def _is_retry_lost(self, dagster_id: str | None) -> bool:
+        """Whether a run of the segment waits for a start that does not come.
+
+        Dagster closes a backfill whose runs are all done, and starts no killed run of a closed one
+        again; now and then it looks between a run's end and the note that the run will be retried.
+        """
+        of_it = {BACKFILL_TAG: str(self.backfill_id), "dagster/will_retry": "true"}
+        wanted = dg.RunsFilter(tags=of_it, statuses=[dg.DagsterRunStatus.FAILURE])
+        lost = [
+            run for run in self.instance.get_runs(wanted) if run.is_complete_and_waiting_to_retry
+        ]
+        is_newest = any(run.tags.get(door.DAGSTER_BACKFILL_TAG) == dagster_id for run in lost)
+        return is_newest and len(lost) <= CRASH_RETRIES
 
     def _rest(self) -> list[str]:
         rows = self.conn.execute(read_query("read_backfill_rest"), (self.backfill_id,)).fetchall()

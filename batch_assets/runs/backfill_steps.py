@@ -30,6 +30,7 @@ class SeenBackfill:
         is_over: Dagster has finished with its newest segment, or forgot it.
         is_canceled_elsewhere: Somebody canceled the segment in Dagster itself.
         is_held: A pause kept partitions of the segment from being handed out.
+        is_retry_lost: A run was killed, and Dagster closed the segment before it started it again.
         active_runs: Runs of it that are starting or running.
         queued_runs: Runs of it that wait in Dagster's queue.
         rest: Partitions that have still to be loaded.
@@ -42,6 +43,7 @@ class SeenBackfill:
     is_over: bool = False
     is_canceled_elsewhere: bool = False
     is_held: bool = False
+    is_retry_lost: bool = False
     active_runs: int = 0
     queued_runs: int = 0
     rest: int = 0
@@ -62,7 +64,7 @@ def evaluate_step(seen: SeenBackfill) -> Step:
         return Step.NOTHING if seen.state is BackfillState.RUNNING else Step.RUN
     if not seen.has_segment:
         return Step.LAUNCH
-    is_resumed = seen.is_held and not seen.is_canceled_elsewhere
+    is_resumed = (seen.is_held or seen.is_retry_lost) and not seen.is_canceled_elsewhere
     return Step.LAUNCH if is_resumed and seen.rest else Step.END
 
 

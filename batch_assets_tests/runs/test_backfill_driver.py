@@ -233,6 +233,40 @@ def test_a_driver_that_died_before_it_told_dagster_is_made_up_for(site: Site) ->
     assert site.dagster_status() == "REQUESTED"
 
 
+@pytest.mark.parametrize(
+    ("tags", "step"),
+    [
+        ({"dagster/will_retry": "true"}, Step.LAUNCH),
+        ({"dagster/will_retry": "true", "dagster/auto_retry_run_id": "another"}, Step.END),
+        ({"dagster/will_retry": "false"}, Step.END),
+    ],
+)
+def test_days_of_a_killed_run_go_on_though_dagster_closed_its_backfill_before_the_retry(
+    site: Site, tags: dict[str, str], step: Step
+) -> None:
+    site.drive()
+    site.drive()
+    run_id = site.plant_run(dg.DagsterRunStatus.FAILURE)
+    site.instance.add_run_tags(run_id, tags)
+    plant_run(site.conn, 1, run_id)
+    plant_load(site.conn, run_id, TEN_DAYS[0])
+    plant_load(site.conn, run_id, TEN_DAYS[1], "failed", reason="holder_died")
+    site.finish_segment("COMPLETED_FAILED")
+
+    assert site.drive() == [step]
+
+    if step is Step.LAUNCH:
+        assert site.state is BackfillState.RUNNING
+        assert len(site.segments) == 2
+        # Killed again and again, it ends.
+        for _ in range(3):
+            again = site.plant_run(dg.DagsterRunStatus.FAILURE)
+            site.instance.add_run_tags(again, tags)
+            site.finish_segment("COMPLETED_FAILED")
+            last = site.drive()
+        assert last == [Step.END]
+
+
 def test_two_drivers_do_not_work_at_once(site: Site) -> None:
     with psycopg.connect(site.url) as other:
         row = other.execute("SELECT pg_try_advisory_lock(%s)", (0x6261_6472,)).fetchone()

@@ -22,6 +22,9 @@ CANCEL = {"wanted": Wanted.CANCEL}
         # Runs that were killed too often: their days are not launched for ever.
         (OVER, {"rest": 3}, Step.END),
         (OVER, {"is_held": True}, Step.LAUNCH),
+        (OVER, {"is_retry_lost": True}, Step.LAUNCH),
+        (OVER, {"is_retry_lost": True, "rest": 0}, Step.END),
+        (OVER, {"is_retry_lost": True, "is_canceled_elsewhere": True}, Step.END),
         (OVER, {"is_held": True, "rest": 0}, Step.END),
         # Somebody canceled it in Dagster's own pages.
         (OVER, {"is_held": True, "is_canceled_elsewhere": True}, Step.END),

@@ -83,8 +83,9 @@ class Truncating:
 
     name, kind, version = "adbc", PEERS["adbc"], "1"
 
-    def load(self, url: str, files: list[Path]) -> PeerLoad:
+    def load(self, url: str, files: list[Path], *, is_upsert: bool, is_fresh: bool) -> PeerLoad:
         assert url
+        assert (is_upsert, is_fresh) == (False, True)
         assert files
         return PeerLoad(0.1, 10.0)
 

@@ -260,10 +260,7 @@ class FileFeed(Feed):
 
 
 class VendorFeed(Feed):
-    """A feed that asks a vendor over the network.
-
-    What its section does not say comes from the vendor's file in vendors/ (address, units, hours).
-    """
+    """A feed that asks a vendor; what its section leaves out comes from the vendor's module."""
 
     vendor: str = Field(description="a name of vendors/registry.py")
     base_url: str = Field(default="", description="of vendors that speak HTTP")

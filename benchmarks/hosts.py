@@ -116,7 +116,7 @@ class CutOff:
         takeover_seconds: From the cut until its days were published by the other host.
         late_seconds: From the cable's return until its worker had ended.
         late_status: Exit status of that worker.
-        late_words: The end of what it said.
+        late_words: All that it said.
     """
 
     takeover_seconds: float
@@ -290,7 +290,7 @@ def cut_off(site: Site, admin: psycopg.Connection) -> CutOff:
     wait_for_end(others[0])
     require_every_row_once(admin, site.files)
     require_one_writer_a_day(admin)
-    return CutOff(takeover_seconds, late_seconds, late_status, victim.said[-20_000:])
+    return CutOff(takeover_seconds, late_seconds, late_status, victim.said)
 
 
 def _failed(workers: Sequence[HostCommand]) -> bool:

@@ -145,6 +145,8 @@ def run_continuous(
             _wait(begun + _WARM_UP_SECONDS)
             before = _spent(server, workers)
             _wait(begun + seconds / 2)
+            # A busy machine may have written nothing yet, and nothing can be divided by it.
+            _await_more(server, workers, before[0])
             first_fault = time.monotonic()
             spent = [now - then for now, then in zip(_spent(server, workers), before, strict=True)]
             workers.replace_one()
@@ -179,6 +181,15 @@ def _spent(server: BenchmarkServer, workers: "_Workers") -> tuple[float, float, 
         times = [psutil.Process(one.pid).cpu_times() for one in workers.processes]
         worker_seconds = sum(each.user + each.system for each in times)
         return float(row[0]), worker_seconds, server_cpu_seconds(server.postmaster(admin))
+
+
+def _await_more(server: BenchmarkServer, workers: "_Workers", records: float) -> None:
+    deadline = time.monotonic() + _DRAINED_WITHIN_SECONDS
+    while time.monotonic() < deadline:
+        if _spent(server, workers)[0] > records:
+            return
+        threading.Event().wait(0.1)
+    raise RuntimeError(f"no record was written within {_DRAINED_WITHIN_SECONDS:.0f} s")
 
 
 def _wait(until: float) -> None:

@@ -135,8 +135,8 @@ def test_loads_of_another_version_are_recognised_after_a_dump_to_this_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write_own_project(tmp_path)
-    for file in (tmp_path / "examples").rglob("*.csv"):
-        # A file of this second may still change unseen; an older one is known by its look.
+    for file in (tmp_path / "examples").rglob("*.*"):
+        # A file of this second may still be written to; an older one is known by its look.
         os.utime(file, (1_700_000_000, 1_700_000_000))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BATCH_ASSETS_CONFIG", raising=False)

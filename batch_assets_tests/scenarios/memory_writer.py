@@ -4,7 +4,6 @@ Run as `python -m batch_assets_tests.scenarios.memory_writer URL WINDOWS`; print
 """
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from batch_assets.contracts.batch import POSITION_SCHEMA, SourceBatch
 from batch_assets.contracts.table import Window
 from batch_assets.loading.prepare import WindowSource
 from batch_assets_tests.loading.synthetic import COLUMNS, days, load
+from benchmarks.measure import peak_memory_mb
 
 ROWS = 2_000_000
 BATCH_ROWS = 10_000
@@ -63,7 +63,7 @@ def main() -> None:
     said = {
         "inserted": sum(report.ledger.inserted for report in reports),
         "seconds": round(time.perf_counter() - started, 1),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_mb": round(peak_memory_mb()),
     }
     sys.stdout.write(json.dumps(said) + "\n")
 

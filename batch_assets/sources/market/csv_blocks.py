@@ -28,10 +28,13 @@ from batch_assets.sources.market.records import (
 # costs about six times its size while it is parsed.
 BLOCK_BYTES = 4 * 1024 * 1024
 _MAX_RECORD_BYTES = 1024 * 1024
+# The last that fits counts: the mark of UTF-32 begins with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
 )
 # What tells whether rows end with a delimiter that the header does not have.
 _FIRST_ROWS = 3

@@ -266,13 +266,13 @@ def test_a_web_page_is_named_as_what_it_is(
         read_all(open_day(make_source(files="{date}." + ending)))
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-8-sig"])
-@pytest.mark.parametrize("stated", ["utf-8", "gb18030"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-8-sig"])
+@pytest.mark.parametrize("stated", ["utf-8", "gb18030", "utf-32"])
 def test_a_byte_order_mark_outranks_the_stated_encoding(
     folder: Path, make_source: SourceMaker, encoding: str, stated: str
 ) -> None:
     text = ROWS.decode()
-    marked = text if encoding in ("utf-16", "utf-8-sig") else "\ufeff" + text
+    marked = text if encoding in ("utf-16", "utf-32", "utf-8-sig") else "\ufeff" + text
     (folder / f"{ISO}.csv").write_bytes(marked.encode(encoding))
 
     batches = read_all(open_day(make_source(encoding=stated)))

@@ -45,8 +45,10 @@ class Scale:
 
 _SENSOR_FILES = (1_000, 10_000, 100_000)
 SCALES = {
-    "small": Scale((5, 16, 50), (30, 100, 300), (1, 2, 4, 8), _SENSOR_FILES),
-    "full": Scale((5, 16, 50, 160, 500), (100, 1_000, 10_000), (1, 2, 4, 8), _SENSOR_FILES),
+    "small": Scale((5, 16, 50), (100, 1_000, 10_000), (1, 2, 4, 8), _SENSOR_FILES),
+    "full": Scale(
+        (5, 16, 50, 160, 500), (100, 1_000, 10_000, 100_000), (1, 2, 4, 8), _SENSOR_FILES
+    ),
 }
 
 Measured = dict[int, list[Cost]]

@@ -14,20 +14,16 @@ from pathlib import Path
 
 import psycopg
 
-from batch_assets.errors import InfrastructureError, SourceChanged, UnreadableSource
+from batch_assets.errors import BatchAssetsError, InfrastructureError
 from batch_assets.ingest.devices.files import (
     WaitingFile,
-    fail_file,
-    hash_file,
     list_waiting,
-    read_progress,
     scan_device_folder,
 )
-from batch_assets.ingest.devices.parts import ShardPart, split_batch
+from batch_assets.ingest.devices.reading import FolderReader
 from batch_assets.ingest.devices.shard_loop import ContinuousOptions, ShardLoop
 from batch_assets.loading.leases import Connector
 from batch_assets.postgres.connect import translating_errors
-from batch_assets.sources.devices.files import read_batches
 
 logger = logging.getLogger(__name__)
 
@@ -86,49 +82,33 @@ class FileFeeder:
         known = {file.file_id for file in waiting}
         self._given = {file: ids for file, ids in self._given.items() if file in known}
         ours = frozenset(loop.number for loop in loops.values())
-        for file in waiting:
-            if self._given.get(file.file_id) == ours:
-                continue
-            try:
-                if not self._feed_file(conn, file, loops):
-                    return False
-            except (UnreadableSource, SourceChanged) as error:
-                logger.warning("%s is given up: %s", file.path, error)
-                fail_file(conn, file.file_id, error)
-                conn.commit()
-            self._given[file.file_id] = ours
-        return True
-
-    def _feed_file(self, conn: psycopg.Connection, file: WaitingFile, loops: Loops) -> bool:
+        waiting = [file for file in waiting if self._given.get(file.file_id) != ours]
+        if not waiting:
+            return True
         # What an earlier look has handed over is not in the database before it is written.
         if not all(loop.wait_written() for loop in loops.values()):
             return False
-        path = self.root / file.path
-        _require_content(path, file, "before it was read")
-        done = read_progress(conn, file.file_id)
-        conn.commit()
-        stored = next(iter(loops.values())).stored
-        last_row = min(done[bucket] for shard in loops for bucket in stored.buckets_of(shard))
-        for batch in read_batches(
-            path,
-            file.path,
-            after_row=last_row,
-            batch_rows=self.options.settings.batch_rows_max * len(set(stored.shards)),
-            zone=self.options.settings.zone,
-        ):
-            last_row = batch.last_row
-            parts = split_batch(batch, stored, done, file.file_id, file.path)
+        for parts in self._reader(conn, loops, ours).read(waiting):
             for shard, loop in loops.items():
                 if self._stop.is_set() or (shard in parts and not loop.give(parts[shard])):
                     return False
-        _require_content(path, file, "while it was read")
-        end = ShardPart(file.file_id, file.path, max(last_row, max(done)), is_last=True)
-        return all(loop.give(end) for loop in loops.values())
+            for span in next(iter(parts.values())).spans if parts else ():
+                if span.is_last:
+                    self._given[span.file_id] = ours
+        return True
 
+    def _reader(self, conn: psycopg.Connection, loops: Loops, ours: frozenset[int]) -> FolderReader:
+        def note_failure(file: WaitingFile, error: BatchAssetsError) -> None:
+            logger.warning("%s is given up: %s", file.path, error)
+            self._given[file.file_id] = ours
 
-def _require_content(path: Path, file: WaitingFile, when: str) -> None:
-    if not path.is_file() or hash_file(path) != file.sha256:
-        raise SourceChanged(
-            f"{file.path}: went away or changed {when}, expected what was found at first; what it "
-            "has now is loaded as another file; move files into the folder when complete"
+        stored, settings = next(iter(loops.values())).stored, self.options.settings
+        return FolderReader(
+            conn,
+            self.root,
+            stored,
+            settings.batch_rows_max * len(set(stored.shards)),
+            settings.zone,
+            on_failure=note_failure,
+            buckets=[bucket for shard in loops for bucket in stored.buckets_of(shard)],
         )

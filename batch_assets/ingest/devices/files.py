@@ -2,8 +2,9 @@
 
 import hashlib
 import logging
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from batch_assets.sources.devices.files import FORMATS, is_device_file
 from batch_assets.sources.devices.shards import BUCKETS
 
 logger = logging.getLogger(__name__)
+
+# A statement for each costs more than looking at a small file.
+_NOTED_TOGETHER = 1_000
 
 # One that had changed while it was read is looked at again, whatever it looks like.
 _KNOWN = (
@@ -31,11 +35,13 @@ class WaitingFile:
         file_id: Row of devices.files; files are loaded in this order.
         path: Relative to the landing folder.
         sha256: Of its content when it was found.
+        size_bytes: Of its content when it was found.
     """
 
     file_id: int
     path: str
     sha256: str
+    size_bytes: int
 
 
 def scan_device_folder(
@@ -63,7 +69,7 @@ def scan_device_folder(
             "make it, or mount it, and run again"
         )
     known: set[tuple[str, int, int]] = set(conn.execute(_KNOWN).fetchall())
-    found = 0
+    found = _Found(conn)
     for path in sorted(root.rglob("*")):
         # A name with a dot in front is how copying programs name what is not complete.
         if path.name.startswith(".") or not is_device_file(path, formats):
@@ -72,27 +78,77 @@ def scan_device_folder(
             logger.warning("%r is a link and is left out; put a copy into the folder", path.name)
             continue
         try:
-            found += _note(conn, root, path, settled_before, known)
+            seen = _look_at(root, path, settled_before, known)
         except (OSError, UnicodeEncodeError, UnreadableSource) as error:
             # Moved away meanwhile, not ours to read, or a name that is no text: the others count.
             logger.warning("%r is left out of this scan: %s", path.name, error)
-    return found
+            continue
+        if seen is not None:
+            found.add(seen)
+    return found.end()
 
 
-def _note(
-    conn: psycopg.Connection,
-    root: Path,
-    path: Path,
-    settled_before: datetime,
-    known: set[tuple[str, int, int]],
-) -> int:
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A file of the folder that is not known as it is."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+    modified_ns: int
+
+
+def _look_at(
+    root: Path, path: Path, settled_before: datetime, known: set[tuple[str, int, int]]
+) -> _Seen | None:
     name, look = path.relative_to(root).as_posix(), path.stat()
     is_growing = look.st_mtime >= settled_before.timestamp()
     if is_growing or not path.is_file() or (name, look.st_size, look.st_mtime_ns) in known:
-        return 0
+        return None
     name.encode("utf-8")
-    values = (name, hash_file(path), look.st_size, look.st_mtime_ns)
-    return conn.execute(read_query("note_device_file"), values).rowcount
+    return _Seen(name, hash_file(path), look.st_size, look.st_mtime_ns)
+
+
+@dataclass(slots=True)
+class _Found:
+    """Files that are noted, many by one statement."""
+
+    conn: psycopg.Connection
+    _waiting: list[_Seen] = field(default_factory=list)
+    _known: list[_Seen] = field(default_factory=list)
+    _count: int = 0
+
+    def add(self, seen: _Seen) -> None:
+        self._waiting.append(seen)
+        if len(self._waiting) >= _NOTED_TOGETHER:
+            self._note()
+
+    def end(self) -> int:
+        """Note what is left; returns how many were found in all."""
+        self._note()
+        if self._known:
+            self.conn.execute(read_query("note_device_files_again"), _columns(self._known))
+        return self._count
+
+    def _note(self) -> None:
+        if not self._waiting:
+            return
+        columns = _columns(self._waiting)
+        noted = self.conn.execute(read_query("note_device_files"), columns).rowcount
+        if noted < len(self._waiting):
+            # Some are in the table already, with another time of change.
+            self._known.extend(self._waiting)
+        self._count += len(self._waiting)
+        self._waiting = []
+
+
+def _columns(files: Sequence[_Seen]) -> dict[str, list[str] | list[int]]:
+    return {
+        "paths": [one.path for one in files],
+        "sha256s": [one.sha256 for one in files],
+        "sizes": [one.size_bytes for one in files],
+        "modified": [one.modified_ns for one in files],
+    }
 
 
 def hash_file(path: Path) -> str:
@@ -101,9 +157,24 @@ def hash_file(path: Path) -> str:
     Raises:
         UnreadableSource: It cannot be opened or read.
     """
+    with _refusing(path), path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_bytes(path: Path, bytes_max: int) -> bytes:
+    """The first bytes of a file.
+
+    Raises:
+        UnreadableSource: It cannot be opened or read.
+    """
+    with _refusing(path), path.open("rb") as stream:
+        return stream.read(bytes_max)
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        yield
     except OSError as error:
         raise UnreadableSource(
             f"{path.name}: cannot be read ({error.strerror}); let the loading user read it, and "
@@ -118,18 +189,20 @@ def list_waiting(conn: psycopg.Connection, until: date | None = None) -> list[Wa
         until: Those that arrived later are left out.
     """
     rows = conn.execute(
-        "SELECT file_id, path, sha256 FROM devices.files "
+        "SELECT file_id, path, sha256, size_bytes FROM devices.files "
         "WHERE state = 'waiting' AND arrival_day <= %s ORDER BY file_id",
         (until or date.max,),
     ).fetchall()
     return [WaitingFile(*row) for row in rows]
 
 
-def read_progress(conn: psycopg.Connection, file_id: int) -> Sequence[int]:
-    """For each of the 256 buckets, the last row of a file that is committed."""
-    found = conn.execute(read_query("read_device_progress"), {"file_id": file_id}).fetchall()
-    rows: dict[int, int] = dict(found)
-    return [rows.get(bucket, 0) for bucket in range(BUCKETS)]
+def read_progress(conn: psycopg.Connection, file_ids: Sequence[int]) -> Mapping[int, Sequence[int]]:
+    """For each of the 256 buckets, the last row that is committed; files without any are absent."""
+    found = conn.execute(read_query("read_device_progress"), {"file_ids": list(file_ids)})
+    rows: dict[int, list[int]] = {}
+    for file_id, bucket, last_row in found:
+        rows.setdefault(file_id, [0] * BUCKETS)[bucket] = last_row
+    return rows
 
 
 def fail_file(conn: psycopg.Connection, file_id: int, error: BatchAssetsError) -> None:

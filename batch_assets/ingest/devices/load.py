@@ -17,18 +17,16 @@ from pathlib import Path
 import psycopg
 
 from batch_assets.contracts.table import Scope, Window
-from batch_assets.errors import ShardMapChanged, SourceChanged, UnreadableSource
+from batch_assets.errors import BatchAssetsError, ShardMapChanged
 from batch_assets.ingest.devices.effects import DeviceEffects
 from batch_assets.ingest.devices.files import (
     WaitingFile,
-    fail_file,
-    hash_file,
     list_waiting,
-    read_progress,
     scan_device_folder,
 )
-from batch_assets.ingest.devices.parts import ShardPart, split_batch
+from batch_assets.ingest.devices.parts import ShardPart
 from batch_assets.ingest.devices.poison import publish_part
+from batch_assets.ingest.devices.reading import FolderReader
 from batch_assets.ingest.devices.report import DeviceReport, Outcomes
 from batch_assets.ingest.devices.shards import StoredMap, read_shard_map
 from batch_assets.loading.leases import Connector
@@ -36,7 +34,7 @@ from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.report import LoadState
 from batch_assets.loading.streams import Stream, StreamOptions, open_stream
 from batch_assets.sources.devices.contract import DAILY, RECORDS, WEEKLY
-from batch_assets.sources.devices.files import FORMATS, read_batches
+from batch_assets.sources.devices.files import FORMATS
 
 # Parts that wait for one shard: enough that it never waits for the reader, and bounds the memory.
 _QUEUED_PARTS = 2
@@ -136,50 +134,24 @@ class _Load:
         # Only who holds the shards knows that nobody else moves their progress.
         for writer in writers.values():
             writer.is_ready.wait()
-        for file in waiting:
-            if _is_over(writers):
-                return
-            try:
-                self._read_file(file, stored, writers)
-            except (UnreadableSource, SourceChanged) as error:
-                self.outcomes.failed_files[file.path] = str(error)
-                fail_file(self.conn, file.file_id, error)
-                self.conn.commit()
-
-    def _read_file(
-        self, file: WaitingFile, stored: StoredMap, writers: Mapping[int, "_ShardWriter"]
-    ) -> None:
-        path = self.root / file.path
-        if not path.is_file() or hash_file(path) != file.sha256:
-            raise SourceChanged(
-                f"{file.path}: is gone or has another content than when it was found; what it "
-                "has now is loaded as another file by the next load"
-            )
-        done = read_progress(self.conn, file.file_id)
-        self.conn.commit()
-        last_row = min(done)
-        batches = read_batches(
-            path,
-            file.path,
-            after_row=last_row,
-            batch_rows=self.options.batch_rows,
-            zone=self.options.zone,
+        reader = FolderReader(
+            self.conn,
+            self.root,
+            stored,
+            self.options.batch_rows,
+            self.options.zone,
+            on_failure=self._note_failure,
         )
-        for batch in batches:
-            if _is_over(writers):
-                return
-            last_row = batch.last_row
-            parts = split_batch(batch, stored, done, file.file_id, file.path)
+        if _is_over(writers):
+            return
+        for parts in reader.read(waiting):
             for shard, part in parts.items():
                 writers[shard].give(part)
-        if hash_file(path) != file.sha256:
-            raise SourceChanged(
-                f"{file.path}: changed while it was read; rows of both contents may be loaded; "
-                "it is loaded whole by the next load; move files into the folder when complete"
-            )
-        end = ShardPart(file.file_id, file.path, max(last_row, max(done)), is_last=True)
-        for writer in writers.values():
-            writer.give(end)
+            if _is_over(writers):
+                return
+
+    def _note_failure(self, file: WaitingFile, error: BatchAssetsError) -> None:
+        self.outcomes.failed_files[file.path] = str(error)
 
 
 def _is_over(writers: Mapping[int, "_ShardWriter"]) -> bool:

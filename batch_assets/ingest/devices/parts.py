@@ -1,9 +1,11 @@
-"""What one shard writes in one transaction: its rows of one batch, and how far it is."""
+"""What one shard writes in one transaction: its rows of one batch, and its place in each file."""
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
+import numpy as np
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,7 +27,26 @@ from batch_assets.postgres.names import table_identifier
 from batch_assets.postgres.sql_files import read_query
 from batch_assets.sources.devices.bodies import DeviceBatch
 from batch_assets.sources.devices.parse import CONTRACTS, RecordKind
-from batch_assets.sources.devices.shards import bucket_of, buckets_of
+from batch_assets.sources.devices.shards import BUCKETS, bucket_of, buckets_of
+
+
+@dataclass(frozen=True, slots=True)
+class FileSpan:
+    """Where the rows of one file are among those of a batch.
+
+    Attributes:
+        file_id: Row of devices.files.
+        path: Of the file, as dead letters and the position of the stream call it.
+        offset: Row n of the file is row offset + n of the batch.
+        last_row: All rows of the file up to this one are in the batch or before it.
+        is_last: The file ends here.
+    """
+
+    file_id: int
+    path: str
+    offset: int
+    last_row: int
+    is_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +54,12 @@ class ShardPart:
     """Rows of one batch that belong to one shard.
 
     Attributes:
-        file_id: Row of devices.files.
-        path: Of the file, for the position of the stream.
-        last_row: All rows of the shard up to this row of the file are in this part or before it.
-        is_last: The file ends here.
-        rows: By kind.
-        rejected: Dead letters.
+        spans: The files, in the order of their offsets; at least one.
+        rows: By kind, with row numbers of the batch.
+        rejected: Dead letters, with row numbers of the batch.
     """
 
-    file_id: int
-    path: str
-    last_row: int
-    is_last: bool = False
+    spans: Sequence[FileSpan]
     rows: Mapping[RecordKind, pa.RecordBatch] = field(default_factory=dict)
     rejected: Sequence[RejectedRow] = ()
 
@@ -53,14 +68,27 @@ class ShardPart:
         """Rows to write or reject."""
         return sum(int(rows.num_rows) for rows in self.rows.values()) + len(self.rejected)
 
+    def located(self) -> list[RejectedRow]:
+        """Dead letters with file and row as a person finds them."""
+        offsets = [span.offset for span in self.spans]
+        found = []
+        for row in self.rejected:
+            span = self.spans[bisect_left(offsets, row.row) - 1]
+            found.append(replace(row, file=span.path, row=row.row - span.offset))
+        return found
+
+
+Progress = Mapping[int, Sequence[int]]
+"""By row of devices.files the last row committed for each bucket; absent where none is."""
+
 
 def split_batch(
-    batch: DeviceBatch, stored: StoredMap, done: Sequence[int], file_id: int, path: str
+    batch: DeviceBatch, stored: StoredMap, spans: Sequence[FileSpan], progress: Progress
 ) -> dict[int, ShardPart]:
-    """Give each shard its rows of a batch.
+    """Give each shard its rows of a batch; where a file ends, each shard gets to know it.
 
     Args:
-        done: For each bucket the last row of the file that is committed.
+        spans: Whose rows they are.
 
     Raises:
         LedgerImbalance: The reader counted other rows than it handed over.
@@ -68,34 +96,66 @@ def split_batch(
     handed_over = sum(rows.num_rows for rows in batch.rows.values()) + len(batch.rejected)
     if handed_over != batch.read_rows:
         raise LedgerImbalance(
-            f"{path}: up to row {batch.last_row}, {batch.read_rows} rows were read and "
-            f"{handed_over} handed over; nothing of them was published; report this with the file"
+            f"{spans[-1].path}, and {len(spans) - 1} files before it: up to row {batch.last_row} "
+            f"of them, {batch.read_rows} rows were read and {handed_over} handed over; nothing of "
+            "them was published; report this with the files"
         )
-    kinds = {kind: _by_shard(rows, stored, done) for kind, rows in batch.rows.items()}
+    committed = _Committed.of(spans, progress)
+    kinds = {kind: _by_shard(rows, stored, committed) for kind, rows in batch.rows.items()}
     rejected: dict[int, list[RejectedRow]] = {}
     for row in batch.rejected:
         bucket = bucket_of(row.original.get("device_sn") or "")
-        if row.row > done[bucket]:
+        if committed is None or committed.is_left(np.array([row.row]), np.array([bucket]))[0]:
             rejected.setdefault(stored.shards[bucket], []).append(row)
     parts = {
         shard: ShardPart(
-            file_id,
-            path,
-            batch.last_row,
+            spans,
             rows={kind: shards[shard] for kind, shards in kinds.items() if shard in shards},
             rejected=rejected.get(shard, ()),
         )
         for shard in sorted(set(stored.shards))
     }
-    return {shard: part for shard, part in parts.items() if part.row_count}
+    has_ends = any(span.is_last for span in spans)
+    return {shard: part for shard, part in parts.items() if has_ends or part.row_count}
+
+
+@dataclass(frozen=True, slots=True)
+class _Committed:
+    """Rows of a batch that earlier loads have committed.
+
+    Attributes:
+        offsets: Of the files, ascending.
+        limits: By file and bucket the last row of the batch that is committed.
+    """
+
+    offsets: "np.ndarray[tuple[int], np.dtype[np.int64]]"
+    limits: "np.ndarray[tuple[int, int], np.dtype[np.int64]]"
+
+    @classmethod
+    def of(cls, spans: Sequence[FileSpan], progress: Progress) -> "_Committed | None":
+        """What is known of some files; None where that is nothing."""
+        if not any(span.file_id in progress for span in spans):
+            return None
+        offsets = np.array([span.offset for span in spans], np.int64)
+        nothing = [0] * BUCKETS
+        rows = np.array([progress.get(span.file_id, nothing) for span in spans], np.int64)
+        return cls(offsets, offsets[:, np.newaxis] + rows)
+
+    def is_left(self, numbers: "np.ndarray", buckets: "np.ndarray") -> "np.ndarray":
+        """Of rows of the batch, whether they are still to be written."""
+        places = np.searchsorted(self.offsets, numbers, side="left") - 1
+        left: np.ndarray = numbers > self.limits[places, buckets]
+        return left
 
 
 def _by_shard(
-    rows: pa.RecordBatch, stored: StoredMap, done: Sequence[int]
+    rows: pa.RecordBatch, stored: StoredMap, committed: _Committed | None
 ) -> dict[int, pa.RecordBatch]:
     buckets = buckets_of(rows.column("device_sn"))
-    if any(done):
-        is_left = pc.greater(rows.column("row_number"), pa.array(done, pa.int64()).take(buckets))
+    if committed is not None:
+        is_left = pa.array(
+            committed.is_left(rows.column("row_number").to_numpy(), buckets.to_numpy())
+        )
         rows, buckets = rows.filter(is_left), buckets.filter(is_left)
     shards = pa.array(stored.shards, pa.int16()).take(buckets)
     found = {
@@ -123,8 +183,9 @@ def write_part(
     clock.row_count = part.row_count
     ledger = write_rows(conn, load_id, part.rows, clock, effects)
     ledger += Ledger(read=len(part.rejected), rejected=len(part.rejected))
-    _record_progress(conn, part, stored, shard)
-    return Part(ledger, part.rejected, position={"file": part.path, "row": part.last_row})
+    _record_progress(conn, part.spans, stored, shard)
+    last = part.spans[-1]
+    return Part(ledger, part.located(), position={"file": last.path, "row": last.last_row})
 
 
 def write_rows(
@@ -158,25 +219,31 @@ def write_rows(
 
 
 def _record_progress(
-    conn: psycopg.Connection, part: ShardPart, stored: StoredMap, shard: int
+    conn: psycopg.Connection, spans: Sequence[FileSpan], stored: StoredMap, shard: int
 ) -> None:
-    if part.is_last:
-        # Before the row that refers to it: two shards that end together take turns here.
+    ended = [span for span in spans if span.is_last]
+    if ended:
+        # Before the rows that refer to them: two shards that end together take turns here. All of
+        # them in the order of their ids, so that nobody waits for somebody who waits for him.
         conn.execute(
-            "SELECT FROM devices.files WHERE file_id = %s FOR NO KEY UPDATE", (part.file_id,)
+            "SELECT FROM devices.files WHERE file_id = ANY (%s) ORDER BY file_id FOR NO KEY UPDATE",
+            ([span.file_id for span in ended],),
         )
     conn.execute(
         read_query("record_device_progress"),
         {
-            "file_id": part.file_id,
+            "file_ids": [span.file_id for span in spans],
+            "last_rows": [span.last_row for span in spans],
             "map_version": stored.version,
             "shard": shard,
             "buckets": stored.buckets_of(shard),
-            "last_row": part.last_row,
         },
     )
-    if part.is_last:
+    if ended:
         conn.execute(
-            read_query("finish_device_file"),
-            {"file_id": part.file_id, "last_row": part.last_row},
+            read_query("finish_device_files"),
+            {
+                "file_ids": [span.file_id for span in ended],
+                "last_rows": [span.last_row for span in ended],
+            },
         )

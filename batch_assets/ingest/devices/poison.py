@@ -6,6 +6,7 @@ letter with the answer as its reason.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import psycopg
 import pyarrow as pa
@@ -36,7 +37,7 @@ POISON = (
 def publish_part(
     stream: Stream, part: ShardPart, stored: StoredMap, shard: int, effects: DeviceEffects
 ) -> Ledger:
-    """Publish a part of a file; rows that are refused become dead letters, the others are written.
+    """Publish a part; rows that are refused become dead letters, the others are written.
 
     Raises:
         BatchAssetsError: As of `Stream.publish`.
@@ -80,7 +81,7 @@ def refused_by_database(error: Exception) -> Violation:
 
 
 def _row_numbers(part: ShardPart) -> list[int]:
-    """Rows of the file that a write can fail at, in order."""
+    """Rows of the batch that a write can fail at, in order."""
     found: set[int] = set()
     for rows in part.rows.values():
         found.update(rows.column("row_number").to_pylist())
@@ -88,7 +89,7 @@ def _row_numbers(part: ShardPart) -> list[int]:
 
 
 def _halve(part: ShardPart, middle: int) -> tuple[ShardPart, ShardPart]:
-    """The rows of the file up to one, and those after it."""
+    """The rows up to one, and those after it; files that end between them are of the first part."""
 
     def rows_where(is_first: bool) -> Mapping[RecordKind, pa.RecordBatch]:
         chosen = {
@@ -99,18 +100,19 @@ def _halve(part: ShardPart, middle: int) -> tuple[ShardPart, ShardPart]:
         }
         return {kind: rows for kind, rows in chosen.items() if rows.num_rows}
 
+    ends_before = [span for span in part.spans if span.offset + span.last_row <= middle]
+    begun = [
+        replace(span, last_row=middle - span.offset, is_last=False)
+        for span in part.spans[len(ends_before) :]
+        if span.offset < middle
+    ]
     first = ShardPart(
-        part.file_id,
-        part.path,
-        middle,
+        [*ends_before, *begun],
         rows=rows_where(True),
         rejected=[row for row in part.rejected if row.row <= middle],
     )
     rest = ShardPart(
-        part.file_id,
-        part.path,
-        part.last_row,
-        part.is_last,
+        part.spans[len(ends_before) :],
         rows=rows_where(False),
         rejected=[row for row in part.rejected if row.row > middle],
     )
@@ -120,17 +122,11 @@ def _halve(part: ShardPart, middle: int) -> tuple[ShardPart, ShardPart]:
 def _refused_part(part: ShardPart, error: Exception) -> ShardPart:
     violation = refused_by_database(error)
     refused = [
-        RejectedRow(part.path, number, (violation,), original)
+        RejectedRow("", number, (violation,), original)
         for rows in part.rows.values()
         for number, original in _originals(rows)
     ]
-    return ShardPart(
-        part.file_id,
-        part.path,
-        part.last_row,
-        part.is_last,
-        rejected=[*part.rejected, *refused],
-    )
+    return ShardPart(part.spans, rejected=[*part.rejected, *refused])
 
 
 def _originals(rows: pa.RecordBatch) -> list[tuple[int, Original]]:

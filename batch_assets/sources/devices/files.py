@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,22 +28,51 @@ _BLOCK_BYTES = 1024 * 1024
 FORMATS = ("ndjson", "jsonl", "csv", "parquet")
 _PACKED = {".gz": "gzip", ".zst": "zstd"}
 
-Reader = Callable[[Path, str, int, int, str], Iterator[DeviceBatch]]
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Bytes of a file.
+
+    Attributes:
+        path: Says by its end what they are.
+        name: How dead letters call the file.
+        content: The bytes, where they are in memory; else the path is read.
+    """
+
+    path: Path
+    name: str
+    content: bytes | None = None
+
+    def open(self) -> pa.NativeFile:
+        """The bytes as they were before they were packed."""
+        compression = _PACKED.get(self.path.suffix.lower())
+        place = str(self.path) if self.content is None else pa.py_buffer(self.content)
+        return pa.input_stream(place, compression=compression)
+
+
+Reader = Callable[[Source, int, int, str], Iterator[DeviceBatch]]
 
 
 def is_device_file(path: Path, formats: Collection[str] = FORMATS) -> bool:
     """Whether the name says that it is a file of device records, in one of some formats."""
-    kind = _kind_of(path)
+    kind = kind_of(path)
     return kind in _READERS and kind.removeprefix(".") in formats
 
 
 def read_batches(
-    path: Path, name: str, *, after_row: int = 0, batch_rows: int = 20_000, zone: str = "UTC"
+    path: Path,
+    name: str,
+    *,
+    content: bytes | None = None,
+    after_row: int = 0,
+    batch_rows: int = 20_000,
+    zone: str = "UTC",
 ) -> Iterator[DeviceBatch]:
     """Read a file in order.
 
     Args:
         name: How dead letters call the file.
+        content: Its bytes, where they are in memory already.
         after_row: Rows up to this one are left out; counted from 1, a header is no row.
         batch_rows: Upper bound of the rows in a batch.
         zone: Of times that name none.
@@ -50,14 +80,25 @@ def read_batches(
     Raises:
         UnreadableSource: It is no such file, or is cut off.
     """
-    reader = _READERS.get(_kind_of(path))
+    reader = _READERS.get(kind_of(path))
     if reader is None:
         raise UnreadableSource(
             f"{name}: the name ends with '{path.suffix}', expected {', '.join(_READERS)}, also "
             "with .gz or .zst; rename the file"
         )
+    with refusing_damage(name):
+        yield from reader(Source(path, name, content), after_row, batch_rows, zone)
+
+
+@contextmanager
+def refusing_damage(name: str) -> Iterator[None]:
+    """Say of a file that ends too early, or is packed wrongly, that it cannot be read.
+
+    Raises:
+        UnreadableSource: The body failed so.
+    """
     try:
-        yield from reader(path, name, after_row, batch_rows, zone)
+        yield
     except (pa.ArrowException, OSError, EOFError) as error:
         raise UnreadableSource(
             f"{name}: cannot be read to its end ({error}); what came before is loaded; copy the "
@@ -65,36 +106,33 @@ def read_batches(
         ) from error
 
 
-def _kind_of(path: Path) -> str:
+def kind_of(path: Path) -> str:
+    """The end of a name that says the format, without that of its packing."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in _PACKED:
         suffixes.pop()
     return suffixes[-1] if suffixes else ""
 
 
-def _open(path: Path) -> pa.NativeFile:
-    return pa.input_stream(str(path), compression=_PACKED.get(path.suffix.lower()))
-
-
 def _read_ndjson(
-    path: Path, name: str, after_row: int, batch_rows: int, zone: str
+    source: Source, after_row: int, batch_rows: int, zone: str
 ) -> Iterator[DeviceBatch]:
-    with _open(path) as stream:
+    with source.open() as stream:
         waiting: list[tuple[int, bytes]] = []
         number = 0
-        for line in _read_lines(stream):
+        for line in read_lines(stream):
             number += 1
             if number <= after_row or not line or line.isspace():
                 continue
             waiting.append((number, line))
             if len(waiting) >= batch_rows:
-                yield read_bodies(waiting, number, name, zone)
+                yield read_bodies(waiting, number, source.name, zone)
                 waiting = []
         if waiting:
-            yield read_bodies(waiting, number, name, zone)
+            yield read_bodies(waiting, number, source.name, zone)
 
 
-def _read_lines(stream: pa.NativeFile) -> Iterator[bytes]:
+def read_lines(stream: pa.NativeFile) -> Iterator[bytes]:
     """Lines without their ends; of one that is too long its beginning, which is no JSON."""
     rest = b""
     is_too_long = False
@@ -109,10 +147,9 @@ def _read_lines(stream: pa.NativeFile) -> Iterator[bytes]:
         yield rest
 
 
-def _read_csv(
-    path: Path, name: str, after_row: int, batch_rows: int, zone: str
-) -> Iterator[DeviceBatch]:
-    with _open(path) as packed, io.BufferedReader(packed, 1 << 20) as stream:
+def _read_csv(source: Source, after_row: int, batch_rows: int, zone: str) -> Iterator[DeviceBatch]:
+    name = source.name
+    with source.open() as packed, io.BufferedReader(packed, 1 << 20) as stream:
         # A byte that is no UTF-8 stays visible, and costs no more than its value.
         text = io.TextIOWrapper(stream, "utf-8-sig", errors="backslashreplace", newline="")
         reader = csv.reader(text, strict=True)
@@ -168,16 +205,18 @@ def _wrong_width(file: str, row: tuple[int, list[str]], names: list[str]) -> Rej
 
 
 def _read_parquet(
-    path: Path, name: str, after_row: int, batch_rows: int, zone: str
+    source: Source, after_row: int, batch_rows: int, zone: str
 ) -> Iterator[DeviceBatch]:
-    if path.suffix.lower() in _PACKED:
+    name = source.name
+    if source.path.suffix.lower() in _PACKED:
         raise UnreadableSource(
             f"{name}: a packed Parquet file, expected a plain one (its columns are packed "
             "already); unpack it"
         )
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    place = source.path if source.content is None else pa.BufferReader(source.content)
+    with pq.ParquetFile(place) as file:
         names = file.schema_arrow.names
         layout = _layout(names, name)
         number = 0

@@ -275,7 +275,7 @@ def test_lines_do_not_depend_on_the_blocks_that_are_read(lines: list[bytes]) -> 
         for block_bytes in (1, 7, 24):
             patch.setattr(files, "_BLOCK_BYTES", block_bytes)
 
-            found = list(files._read_lines(pa.input_stream(pa.py_buffer(content))))
+            found = list(files.read_lines(pa.input_stream(pa.py_buffer(content))))
 
             expected = [line[:24] for line in content.split(b"\n")]
             assert found == (expected if expected[-1] else expected[:-1])

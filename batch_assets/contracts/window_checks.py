@@ -44,6 +44,8 @@ class WindowCheck:
         query: Name of a file of sql/queries. Its parameters are target, scope, window_keys,
             the first_key and last_key of them, and row_counts (rows of each window as it would be
             published); it gives rows with a column `window_key`, any number for a window.
+        sampled_column: The query also takes `samples`: by window key, values of this text column
+            that are spread evenly over the rows; null where the rows are not at hand.
         judge: Decides about one such row.
         details_query: Asked of windows with a finding, for what only they need to know: a file of
             sql/queries with the same parameters, and the wanted_keys; one row for a window.
@@ -54,3 +56,4 @@ class WindowCheck:
     judge: Callable[[Counts], Finding | None]
     details_query: str = ""
     explain: Callable[[Finding, Counts], Finding] | None = None
+    sampled_column: str = ""

@@ -32,11 +32,13 @@ class HandOver:
         limit_bytes: Rows that may be on their way, published ones not yet released included.
         group_rows: Windows join a group until it has this many rows.
         stop: Set when the load ends early; nobody is kept waiting then.
+        publishers: Who takes; they share evenly what is left when nothing more comes.
     """
 
     limit_bytes: int
     group_rows: int
     stop: threading.Event
+    publishers: int = 1
     _held_bytes: int = 0
     _taken_rows: int = 0
     _windows: deque[tuple[float, PreparedWindow]] = field(default_factory=deque)
@@ -107,14 +109,21 @@ class HandOver:
         return not self._held_bytes or self._held_bytes + size_bytes <= self.limit_bytes
 
     def _wanted_rows(self) -> int:
-        return min(self.group_rows, max(_SMALLEST_GROUP_ROWS, self._taken_rows // _GROUP_SHARE))
+        wanted = self._taken_rows // _GROUP_SHARE
+        if self._is_finished:
+            # Or one publisher has the last rows, and the others have none.
+            wanted = min(wanted, -(-self._waiting_rows() // self.publishers))
+        return min(self.group_rows, max(_SMALLEST_GROUP_ROWS, wanted))
+
+    def _waiting_rows(self) -> int:
+        return sum(window.rows.num_rows for _, window in self._windows)
 
     def _is_due(self) -> bool:
         return (
             self._is_finished
             or self._is_reader_blocked
             or self._patience() == 0
-            or sum(window.rows.num_rows for _, window in self._windows) >= self._wanted_rows()
+            or self._waiting_rows() >= self._wanted_rows()
         )
 
     def _patience(self) -> float | None:

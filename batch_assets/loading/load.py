@@ -99,7 +99,10 @@ class _Session:
     _reports: "queue.Queue[LoadReport | None]" = field(default_factory=queue.Queue)
 
     def run(self, items: Iterable[WindowSource | Outcome]) -> Iterator[LoadReport]:
-        self._hand_over = HandOver(self.options.queue_bytes, self.options.group_rows, self._stop)
+        options = self.options
+        self._hand_over = HandOver(
+            options.queue_bytes, options.group_rows, self._stop, options.publish_connections
+        )
         threads = [
             threading.Thread(target=self._prepare, args=(items,), name="load-prepare"),
             *(

@@ -24,6 +24,11 @@ from batch_assets.loading.report import LoadState, RecognisedBy
 from batch_assets.loading.window_checks import read_findings
 from batch_assets.loading.windows import KnownWindow, count_windows, read_windows
 
+# Windows found before the first of them is read, and how fast that number grows: finding costs a
+# hash of each file, and until then nobody publishes.
+_FIRST_SLICE = 4
+_SLICE_GROWTH = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -107,9 +112,12 @@ def _as_group(
 def _slices(
     items: Iterable[WindowSource | Outcome], size: int
 ) -> Iterator[Sequence[WindowSource | Outcome]]:
+    """Items in tuples of at most `size`; smaller at first, so that publishing begins early."""
     iterator = iter(items)
-    while slice_ := tuple(itertools.islice(iterator, size)):
+    length = min(size, _FIRST_SLICE)
+    while slice_ := tuple(itertools.islice(iterator, length)):
         yield slice_
+        length = min(size, length * _SLICE_GROWTH)
 
 
 def _split(

@@ -149,7 +149,8 @@ def publish_windows(
         results[key] = checked_publish(item, counts, PublishPath.MERGE, before[key], after[key])
     # Rows that are the same again were judged when they came, but what they lack may be known now.
     doubtful = {k: before[k] for k in results if k not in after and known[k].state == _PARTIAL}
-    findings = find_incomplete(conn, context, {**after, **doubtful})
+    whole = {item.window.key: item.rows for item in direct}
+    findings = find_incomplete(conn, context, {**after, **doubtful}, whole)
     return {key: replace(item, finding=findings.get(key)) for key, item in results.items()}
 
 

@@ -31,8 +31,10 @@ def window(number: int, rows: int = DAY_ROWS) -> Group:
     return Group(prepared=(prepared,))
 
 
-def hand_over(*, limit_bytes: int = 10**9, group_rows: int = 20_000) -> HandOver:
-    return HandOver(limit_bytes, group_rows, threading.Event())
+def hand_over(
+    *, limit_bytes: int = 10**9, group_rows: int = 20_000, publishers: int = 1
+) -> HandOver:
+    return HandOver(limit_bytes, group_rows, threading.Event(), publishers)
 
 
 def taken_rows(group: Group | None) -> list[int]:
@@ -60,6 +62,26 @@ def test_groups_grow_up_to_their_size_while_windows_wait() -> None:
     assert sizes[0] == 1
     assert max(sizes) == 5
     assert sum(sizes) == 40
+
+
+def test_publishers_share_the_last_windows() -> None:
+    queue = hand_over(group_rows=40_000, publishers=2)
+    for number in range(24):
+        queue.put(window(number))
+    sizes = []
+    while sum(sizes) < 18:
+        sizes.append(len(taken_rows(queue.take())))
+    queue.finish()
+
+    left = 24 - sum(sizes)
+    rest = []
+    while (group := queue.take()) is not None:
+        rest.append(len(taken_rows(group)))
+
+    # Each takes its share of what there is, so that none has much left when the others have ended.
+    assert left > 4
+    assert rest[0] == -(-left // 2)
+    assert sum(rest) == left
 
 
 def test_a_slow_source_is_published_as_it_comes() -> None:

@@ -45,8 +45,8 @@ def test_a_slow_publisher_holds_the_reader_back_and_no_window_is_lost(postgres: 
                 ).fetchone(),
                 "a publisher that waits",
             )
-        # One slice of 64 windows is looked up ahead; of a second one, the budget admits nothing.
-        assert len(opened) == 64
+        # Slices of 4 and 16 windows are looked up ahead; of the second, the budget admits few.
+        assert len(opened) <= 20
         blocker.rollback()
         reader.join(timeout=60)
 

@@ -1,6 +1,7 @@
 -- Bars that are equal to those of the stored days before and after.
 WITH days AS (
-    SELECT window_key, window_key::date AS day, row_count
+    SELECT window_key, window_key::date AS day, row_count,
+           %(samples)s::jsonb -> window_key AS symbols
     FROM unnest(%(window_keys)s::text[], %(row_counts)s::bigint[]) AS given (window_key, row_count)
 )
 SELECT w.window_key, n.window_key AS other_key, c.common, c.same
@@ -21,11 +22,32 @@ CROSS JOIN LATERAL (
     -- A day that is asked for itself is compared with this one as the day before it.
     WHERE after.window_key NOT IN (SELECT d.window_key FROM days AS d)
 ) AS n
--- One symbol in 32 tells most days apart at half the cost of comparing all of them.
+-- Some symbols tell most days apart at a fraction of the cost of comparing all of them.
 CROSS JOIN LATERAL (
     SELECT count(*) AS common, count(*) FILTER (WHERE a.volume = b.volume AND a.close = b.close) AS same
-    FROM market.daily_bars AS a
-    -- OFFSET keeps it a probe of the index for each sampled symbol.
+    FROM (
+        -- Those the loader has chosen of the rows it has just written, else one in 32.
+        SELECT mine.symbol, mine.volume, mine.close
+        FROM jsonb_array_elements_text(w.symbols) AS chosen (symbol)
+        -- OFFSET keeps it a probe of the index for each sampled symbol.
+        CROSS JOIN LATERAL (
+            SELECT own.symbol, own.volume, own.close
+            FROM market.daily_bars AS own
+            WHERE own.source = %(scope)s
+              AND own.trade_date = w.day
+              AND own.trade_date BETWEEN %(first_key)s::date AND %(last_key)s::date
+              AND own.symbol = chosen.symbol
+            OFFSET 0
+        ) AS mine
+        UNION ALL
+        SELECT own.symbol, own.volume, own.close
+        FROM market.daily_bars AS own
+        WHERE w.symbols IS NULL
+          AND own.source = %(scope)s
+          AND own.trade_date = w.day
+          AND own.trade_date BETWEEN %(first_key)s::date AND %(last_key)s::date
+          AND hashtext(own.symbol) %% 32 = 0
+    ) AS a
     CROSS JOIN LATERAL (
         SELECT near.volume, near.close
         FROM market.daily_bars AS near
@@ -35,11 +57,7 @@ CROSS JOIN LATERAL (
           AND near.symbol = a.symbol
         OFFSET 0
     ) AS b
-    WHERE a.source = %(scope)s
-      AND a.trade_date = w.day
-      AND a.trade_date BETWEEN %(first_key)s::date AND %(last_key)s::date
-      AND hashtext(a.symbol) %% 32 = 0
-      AND a.volume > 0
+    WHERE a.volume > 0
       AND b.volume > 0
 ) AS sample
 CROSS JOIN LATERAL (

@@ -81,6 +81,20 @@ class Spellings:
         return self._dates.translate(cells)
 
     def _parse_symbols(self, texts: pa.Array) -> pa.Array:
+        regex = self._feed.symbol.surely_canonical
+        if not regex:
+            return self._parse_spellings(texts)
+        # One by one, the first file of a market costs more than all of its rows.
+        is_canonical = pc.match_substring_regex(texts, regex)
+        if self._nulls:
+            is_null = pc.is_in(texts, value_set=pa.array(sorted(self._nulls), pa.string()))
+            is_canonical = pc.and_not(is_canonical, is_null)
+        if pc.all(is_canonical).as_py():
+            return texts
+        others = pc.invert(is_canonical)
+        return pc.replace_with_mask(texts, others, self._parse_spellings(texts.filter(others)))
+
+    def _parse_spellings(self, texts: pa.Array) -> pa.Array:
         symbols = []
         for text in texts.to_pylist():
             spelling, _, series = text.partition(_SEPARATOR)

@@ -18,6 +18,11 @@ _EXCHANGES_CN = {
 _CN_SUFFIX = re.compile(r"(?P<code>\d{1,6})\.(?P<exchange>[A-Z]{2,4})")
 _CN_PREFIX = re.compile(r"(?P<exchange>[A-Z]{2,4}|[01](?=\.))\.?(?P<code>\d{6})")
 _CN_BARE = re.compile(r"\d{1,6}")
+# Spellings that are canonical as they stand, for feeds with nothing to translate.
+_SURELY_CANONICAL = {
+    "cn": r"^[0-9]{6}\.(?:SH|SZ|BJ)$",
+    "plain": r"^[A-Z][A-Z0-9&_\-]*\.[A-Z]{2,10}$",
+}
 
 
 class SymbolRule(BaseModel):
@@ -65,6 +70,12 @@ class SymbolRule(BaseModel):
             return ""
         exchange = found.groupdict().get("exchange")
         return f"{found['code']}.{exchange}" if exchange else found["code"]
+
+    @property
+    def surely_canonical(self) -> str:
+        """Regex (RE2) of spellings that are their own canonical symbol; empty if none surely is."""
+        is_plain = not (self.pattern or self.aliases or self.exchange)
+        return _SURELY_CANONICAL[self.style] if is_plain else ""
 
     def canonical(self, spelling: str, series: str = "") -> str | None:
         """The canonical symbol, or None if the spelling is none."""

@@ -127,4 +127,8 @@ COMPLETENESS_CHECK = WindowCheck(
 
 def copy_check(identical_days: Collection[date]) -> WindowCheck:
     """No day repeats the bars of a neighbour, but those that really do."""
-    return WindowCheck("find_stale_copies", lambda counts: judge_copy(counts, identical_days))
+    return WindowCheck(
+        "find_stale_copies",
+        lambda counts: judge_copy(counts, identical_days),
+        sampled_column="symbol",
+    )

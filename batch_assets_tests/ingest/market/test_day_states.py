@@ -48,10 +48,14 @@ class Project:
         # One connection: days are published one after the other, in order.
         self.loading = LoadingSettings(publish_connections=1, chunk_rows=chunk_rows)
 
-    def write(self, day: str, symbols: int, price: float, first: int = 0) -> None:
+    def write(
+        self, day: str, symbols: int, price: float, first: int = 0, *, repeated: int = 0
+    ) -> None:
+        """Bars of a day; the last `repeated` of them have the price 10 whatever the day's is."""
+        prices = [price] * (symbols - repeated) + [10.0] * repeated
         rows = [
             f"{day},{600000 + n}.SH,{price},{price},{price},{price},{100 + n},{(100 + n) * price}"
-            for n in range(first, first + symbols)
+            for n, price in enumerate(prices, start=first)
         ]
         (self.folder / f"{day}.csv").write_text("\n".join([HEADER, *rows]) + "\n")
 
@@ -181,6 +185,18 @@ def test_stale_copy_of_the_day_before_fails_and_the_other_days_are_loaded(
 
     project.write(FRIDAY, 600, 11)
     assert states(project.sync(FRIDAY)) == [LoadState.SUCCESS]
+
+
+@pytest.mark.parametrize(("repeated", "state"), [(330, LoadState.FAILED), (270, LoadState.SUCCESS)])
+def test_a_day_is_a_copy_when_more_than_half_of_it_is_whichever_half(
+    project: Project, repeated: int, state: LoadState
+) -> None:
+    project.write(THURSDAY, 600, 10)
+    project.write(FRIDAY, 600, 11, repeated=repeated)
+
+    reports = project.sync(THURSDAY, FRIDAY)
+
+    assert states(reports) == [LoadState.SUCCESS, state]
 
 
 def test_small_days_published_together_see_each_other(

@@ -633,6 +633,13 @@ CREATE TABLE ops.audit (
     CONSTRAINT audit_pkey PRIMARY KEY (audit_id)
 );
 
+CREATE TABLE ops.backfill_adoption (
+    only_row boolean DEFAULT true NOT NULL,
+    looked_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    CONSTRAINT backfill_adoption_pkey PRIMARY KEY (only_row),
+    CONSTRAINT backfill_adoption_has_one_row CHECK (only_row)
+);
+
 CREATE TABLE ops.backfill_partitions (
     backfill_id bigint NOT NULL,
     "position" integer NOT NULL,
@@ -646,7 +653,7 @@ CREATE TABLE ops.backfill_runs (
     backfill_id bigint NOT NULL,
     began_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     held_at timestamp with time zone,
-    CONSTRAINT backfill_runs_pkey PRIMARY KEY (run_id)
+    CONSTRAINT backfill_runs_pkey PRIMARY KEY (run_id, backfill_id)
 );
 
 CREATE TABLE ops.backfill_segments (
@@ -657,7 +664,9 @@ CREATE TABLE ops.backfill_segments (
     held_at timestamp with time zone,
     ended_at timestamp with time zone,
     end_status text,
-    CONSTRAINT backfill_segments_pkey PRIMARY KEY (dagster_backfill_id)
+    is_adopted boolean DEFAULT false NOT NULL,
+    is_shared boolean DEFAULT false NOT NULL,
+    CONSTRAINT backfill_segments_pkey PRIMARY KEY (dagster_backfill_id, backfill_id)
 );
 
 CREATE TABLE ops.backfills (
@@ -681,6 +690,7 @@ CREATE TABLE ops.backfills (
     requested_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     started_at timestamp with time zone,
     ended_at timestamp with time zone,
+    adopted_from text,
     CONSTRAINT backfills_pkey PRIMARY KEY (backfill_id),
     CONSTRAINT backfills_end_is_final CHECK (((ended_at IS NOT NULL) = (state = ANY (ARRAY['success'::text, 'partial'::text, 'failed'::text, 'canceled'::text])))),
     CONSTRAINT backfills_state_is_known CHECK ((state = ANY (ARRAY['requested'::text, 'running'::text, 'paused'::text, 'success'::text, 'partial'::text, 'failed'::text, 'canceled'::text]))),
@@ -1034,6 +1044,7 @@ CREATE UNIQUE INDEX api_tokens_name_in_use ON ops.api_tokens USING btree (name) 
 CREATE INDEX audit_by_time ON ops.audit USING btree (happened_at);
 CREATE INDEX backfill_runs_by_backfill ON ops.backfill_runs USING btree (backfill_id);
 CREATE INDEX backfill_segments_by_backfill ON ops.backfill_segments USING btree (backfill_id, launched_at);
+CREATE UNIQUE INDEX backfills_adopt_once ON ops.backfills USING btree (adopted_from, asset_key) WHERE (adopted_from IS NOT NULL);
 CREATE UNIQUE INDEX backfills_run_once ON ops.backfills USING btree (fingerprint) WHERE (ended_at IS NULL);
 CREATE INDEX backfills_unfinished ON ops.backfills USING btree (backfill_id) WHERE (ended_at IS NULL);
 CREATE INDEX batch_metrics_by_end ON ops.batch_metrics USING brin (finished_at);
@@ -1537,6 +1548,7 @@ COMMENT ON TABLE ops.audit IS 'One row for each change that a person or a progra
 COMMENT ON COLUMN ops.audit.actor IS 'Name of the token, or user@host of a command.';
 COMMENT ON COLUMN ops.audit.action IS 'What was done (documents.upload).';
 COMMENT ON COLUMN ops.audit.subject IS 'To what (source and batch).';
+COMMENT ON TABLE ops.backfill_adoption IS 'When Dagster was last asked for backfills that were launched without us.';
 COMMENT ON VIEW ops.backfill_outcomes IS 'Each partition of each backfill with the load that counts; state waiting where there is none.';
 COMMENT ON TABLE ops.backfill_partitions IS 'What each backfill is to load; position is the i of [i/n].';
 COMMENT ON COLUMN ops.backfill_partitions.why IS 'The reason in the plan; NULL where nobody planned.';
@@ -1545,6 +1557,8 @@ COMMENT ON COLUMN ops.backfill_runs.held_at IS 'When the run stopped before its 
 COMMENT ON TABLE ops.backfill_segments IS 'The Dagster backfills of a backfill: the first, and one for each resumption.';
 COMMENT ON COLUMN ops.backfill_segments.held_at IS 'When a pause kept partitions of it from being handed out.';
 COMMENT ON COLUMN ops.backfill_segments.end_status IS 'Dagster''s own; NULL where Dagster no longer knows it.';
+COMMENT ON COLUMN ops.backfill_segments.is_adopted IS 'Launched in Dagster itself, which alone starts its runs again.';
+COMMENT ON COLUMN ops.backfill_segments.is_shared IS 'It loads other assets, too: whoever ends it ends these with it.';
 COMMENT ON TABLE ops.backfills IS 'One row per backfill that somebody asked for.';
 COMMENT ON COLUMN ops.backfills.feed IS 'What a pause of a feed names; a tag of its runs.';
 COMMENT ON COLUMN ops.backfills.scope IS 'With target: the loads that count as its outcome.';
@@ -1552,6 +1566,7 @@ COMMENT ON COLUMN ops.backfills.fingerprint IS 'SHA-256 of asset, partitions, sy
 COMMENT ON COLUMN ops.backfills.wanted IS 'What people asked for last; state is how far that is.';
 COMMENT ON COLUMN ops.backfills.problem IS 'Why it does not go on by itself, for a person.';
 COMMENT ON COLUMN ops.backfills.retry_of IS 'The backfill whose failed partitions this one loads again.';
+COMMENT ON COLUMN ops.backfills.adopted_from IS 'The Dagster backfill that was launched without us; NULL for a request.';
 COMMENT ON TABLE ops.batch_metrics IS 'One row per batch of a stream, written right after its commit: a crash in between costs this row, never the batch.';
 COMMENT ON COLUMN ops.batch_metrics.is_committed IS 'False for an attempt that was rolled back; its rows come again in other batches.';
 COMMENT ON COLUMN ops.batch_metrics.seconds IS 'From taking the rows to the end of the commit.';

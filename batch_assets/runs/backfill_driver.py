@@ -1,5 +1,8 @@
 """Carry out what is wanted of backfills: hand them to Dagster, hold them, close them.
 
+Those that were launched in Dagster itself (backfill_adoption.py) are held, ended and closed as ours
+are; they are handed to Dagster again where a person held them and lets them go on, never by itself.
+
 One look costs a few queries a backfill that has not ended. It may be repeated and interrupted at
 any point: what is to be done is decided from what is there (backfill_steps.py), and a Dagster
 backfill is recorded under its id before Dagster is told.
@@ -22,11 +25,14 @@ from batch_assets.errors import BatchAssetsError
 from batch_assets.postgres.connect import translating_errors
 from batch_assets.postgres.sql_files import read_query
 from batch_assets.runs import dagster_backfills as door
+from batch_assets.runs.backfill_adoption import record_runs
 from batch_assets.runs.backfill_states import (
     BACKFILL_TAG,
+    DAGSTER_BACKFILL_TAG,
     PRIORITY_TAG,
     BackfillState,
     Wanted,
+    priority_of,
 )
 from batch_assets.runs.backfill_steps import SeenBackfill, Step, evaluate_step
 from batch_assets.runs.eta_records import judge_estimates, record_estimate
@@ -83,6 +89,9 @@ def drive_backfills(
             waiting = cursor.execute(read_query("read_backfills_to_drive")).fetchall()
         conn.commit()
         done = [_Drive(instance, graph, conn, now, item).once() for item in waiting]
+        # The server lets go of it only some time after the connection is closed.
+        conn.execute("SELECT pg_advisory_unlock(%s)", (_DRIVER_LOCK,))
+        conn.commit()
         return [item for item in done if item is not None]
 
 
@@ -104,6 +113,8 @@ class _Drive:
         status = door.read_status(self.instance, dagster_id) if dagster_id else None
         is_over = status is None or status.status.is_final
         runs = self._unfinished_runs()
+        if self.row["is_adopted"] and dagster_id is not None:
+            self._record_runs(dagster_id, runs, is_over=is_over)
         rest = self._rest()
         step = evaluate_step(
             SeenBackfill(
@@ -118,7 +129,10 @@ class _Drive:
                 is_held=bool(self.row["is_held"]),
                 is_retry_lost=is_over and not runs and self._is_retry_lost(dagster_id),
                 active_runs=sum(run.status is not _QUEUED for run in runs),
-                queued_runs=sum(run.status is _QUEUED for run in runs),
+                # Runs that load other assets, too, are not taken out of the queue.
+                queued_runs=0
+                if self.row["is_shared"]
+                else sum(run.status is _QUEUED for run in runs),
                 rest=len(rest),
             )
         )
@@ -149,7 +163,7 @@ class _Drive:
                 return self._stop(dagster_id)
             case Step.END:
                 error = status.error if status is not None else ""
-                return self._end(error)
+                return self._end(error, status.ended_at if status is not None else None)
         return None
 
     def _record_estimate(self, rest: int) -> None:
@@ -162,8 +176,20 @@ class _Drive:
             record_estimate(self.conn, self.backfill_id, self.now)
             self.conn.commit()
 
+    def _record_runs(self, dagster_id: str, runs: list[dg.DagsterRun], *, is_over: bool) -> None:
+        """Runs of an adopted one do not carry its number, and may begin before it has one."""
+        ids = (
+            door.list_run_ids(self.instance, dagster_id)
+            if is_over
+            else [run.run_id for run in runs]
+        )
+        record_runs(self.conn, dagster_id, ids)
+        self.conn.commit()
+
     def _unfinished_runs(self) -> list[dg.DagsterRun]:
         of_it = {BACKFILL_TAG: str(self.backfill_id)}
+        if self.row["is_adopted"]:
+            of_it = {DAGSTER_BACKFILL_TAG: self.row["dagster_backfill_id"]}
         wanted = dg.RunsFilter(tags=of_it, statuses=list(door.UNFINISHED_RUNS))
         return list(self.instance.get_runs(wanted))
 
@@ -172,13 +198,16 @@ class _Drive:
 
         Dagster closes a backfill whose runs are all done, and starts no killed run of a closed one
         again; now and then it looks between a run's end and the note that the run will be retried.
+        How often a run of an adopted one is started again is up to Dagster alone.
         """
+        if self.row["is_adopted"]:
+            return False
         of_it = {BACKFILL_TAG: str(self.backfill_id), "dagster/will_retry": "true"}
         wanted = dg.RunsFilter(tags=of_it, statuses=[dg.DagsterRunStatus.FAILURE])
         lost = [
             run for run in self.instance.get_runs(wanted) if run.is_complete_and_waiting_to_retry
         ]
-        is_newest = any(run.tags.get(door.DAGSTER_BACKFILL_TAG) == dagster_id for run in lost)
+        is_newest = any(run.tags.get(DAGSTER_BACKFILL_TAG) == dagster_id for run in lost)
         return is_newest and len(lost) <= CRASH_RETRIES
 
     def _rest(self) -> list[str]:
@@ -255,13 +284,16 @@ class _Drive:
             read_query("hold_backfill"), {"run_id": None, "backfill_id": self.backfill_id}
         )
         self.conn.commit()
+        if self.row["is_shared"]:
+            return Driven(self.backfill_id, Step.HOLD, f"{dagster_id} goes on with other assets")
         queued = [run.run_id for run in runs if run.status is _QUEUED]
         for run_id in queued:
             self.instance.run_coordinator.cancel_run(run_id)
         if not runs and door.cancel_backfill(self.instance, dagster_id):
             self.conn.execute(
-                "UPDATE ops.backfill_segments SET end_status = %s WHERE dagster_backfill_id = %s",
-                (_HELD, dagster_id),
+                "UPDATE ops.backfill_segments SET end_status = %s"
+                " WHERE dagster_backfill_id = %s AND backfill_id = %s",
+                (_HELD, dagster_id, self.backfill_id),
             )
             self.conn.commit()
         return Driven(self.backfill_id, Step.HOLD, f"{len(queued)} runs are out of the queue")
@@ -271,12 +303,19 @@ class _Drive:
             return None
         return Driven(self.backfill_id, Step.STOP, f"Dagster ends {dagster_id}")
 
-    def _end(self, problem: str) -> Driven:
+    def _end(self, problem: str, ended_at: datetime | None = None) -> Driven:
+        """Close it.
+
+        Args:
+            problem: Why Dagster did not go on with it; empty if it did.
+            ended_at: When Dagster was done with an adopted one, which may be long ago.
+        """
         row = self.conn.execute(
             read_query("end_backfill"),
             {
                 "backfill_id": self.backfill_id,
                 "problem": problem,
+                "ended_at": ended_at if self.row["is_adopted"] else None,
                 "is_canceled": self.row["wanted"] == Wanted.CANCEL
                 or self._is_canceled_in_dagster(),
             },
@@ -299,8 +338,8 @@ class _Drive:
         self.conn.execute(
             "UPDATE ops.backfill_segments SET ended_at = clock_timestamp(),"
             " end_status = coalesce(end_status, %s) WHERE"
-            " dagster_backfill_id = %s AND ended_at IS NULL",
-            (status.status if status is not None else None, dagster_id),
+            " dagster_backfill_id = %s AND backfill_id = %s AND ended_at IS NULL",
+            (status.status if status is not None else None, dagster_id, self.backfill_id),
         )
         self.conn.commit()
 
@@ -315,8 +354,10 @@ class _Drive:
 
     def _reorder(self, runs: list[dg.DagsterRun]) -> None:
         """Give runs that wait the priority that is wanted now."""
-        priority = str(self.row["priority"])
+        if self.row["is_shared"]:
+            return
+        priority = self.row["priority"]
         for run in runs:
             is_waiting = run.status in (_QUEUED, dg.DagsterRunStatus.NOT_STARTED)
-            if is_waiting and run.tags.get(PRIORITY_TAG) != priority:
-                self.instance.add_run_tags(run.run_id, {PRIORITY_TAG: priority})
+            if is_waiting and priority_of(run.tags) != priority:
+                self.instance.add_run_tags(run.run_id, {PRIORITY_TAG: str(priority)})

@@ -1,25 +1,24 @@
-"""Dagster's own backfills: add one, see how it is, ask for its end.
+"""Dagster's own backfills: add one, see how it is, find those of others, ask for the end of one.
 
 The one module that uses private parts of Dagster. A backfill has no public name in Python: its
 public door is GraphQL, which needs a webserver, and neither a daemon alone nor a test has one.
 What is used here has been the same since 1.9; pyproject.toml pins the minor version.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
 
 from batch_assets.errors import RunRefused
+from batch_assets.runs.backfill_states import DAGSTER_BACKFILL_TAG
 from batch_assets.runs.watch import BackfillState as DagsterBackfillState
 
 if TYPE_CHECKING:
     from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
-
-# How Dagster marks the runs of a backfill; documented for filters of runs.
-DAGSTER_BACKFILL_TAG = "dagster/backfill"
+    from dagster._core.execution.backfill import BulkActionsFilter, PartitionBackfill
 
 UNFINISHED_RUNS = (
     dg.DagsterRunStatus.NOT_STARTED,
@@ -115,10 +114,17 @@ class _Keys:
 
 @dataclass(frozen=True, slots=True)
 class SeenDagsterBackfill:
-    """A Dagster backfill at one moment."""
+    """A Dagster backfill at one moment.
+
+    Attributes:
+        status: Dagster's own.
+        error: Why Dagster could not go on; empty if it could.
+        ended_at: When it ended; None before, and where Dagster did not write it down.
+    """
 
     status: DagsterBackfillState
     error: str
+    ended_at: datetime | None
 
 
 def read_status(
@@ -129,7 +135,115 @@ def read_status(
     if found is None:
         return None
     error = found.error.message.strip() if found.error is not None else ""
-    return SeenDagsterBackfill(DagsterBackfillState(found.status.value), error)
+    ended = found.backfill_end_timestamp
+    return SeenDagsterBackfill(
+        DagsterBackfillState(found.status.value),
+        error,
+        None if ended is None else datetime.fromtimestamp(ended, UTC),
+    )
+
+
+# Read in one go: the body of one takes a few kilobytes, more while thousands of its days are open.
+_PAGE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBackfill:
+    """A Dagster backfill that was found in a list, whoever launched it."""
+
+    found: "PartitionBackfill"
+
+    @property
+    def dagster_backfill_id(self) -> str:
+        """Its id."""
+        return self.found.backfill_id
+
+    @property
+    def launched_at(self) -> datetime:
+        """When somebody asked Dagster for it."""
+        return datetime.fromtimestamp(self.found.backfill_timestamp, UTC)
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Of itself and of each of its runs."""
+        return self.found.tags
+
+    def asset_keys(self, repository: dg.RepositoryDefinition, location: str | None) -> list[str]:
+        """Assets it loads, with slashes; none where it runs a job of another code location."""
+        if self.found.asset_selection is not None:
+            return ["/".join(key.path) for key in self.found.asset_selection]
+        origin, job = self.found.partition_set_origin, self.found.job_name
+        if origin is None or job is None or not repository.has_job(job):
+            return []
+        of_origin = origin.repository_origin
+        is_ours = of_origin.repository_name == repository.name and location in (
+            None,
+            of_origin.code_location_origin.location_name,
+        )
+        keys = repository.get_job(job).asset_layer.selected_asset_keys if is_ours else ()
+        return ["/".join(key.path) for key in keys]
+
+    def partition_keys(self, asset_key: str, graph: AssetGraph) -> list[str]:
+        """Partitions of one of its assets, oldest first; none if it has none."""
+        key = dg.AssetKey(asset_key.split("/"))
+        if not graph.has(key) or not graph.get(key).is_partitioned:
+            return []
+        if self.found.partition_names is not None:
+            return sorted(self.found.partition_names)
+        if not self.found.is_asset_backfill:
+            return []
+        targets = self.found.get_asset_backfill_data(graph).target_subset
+        return sorted(targets.get_partitions_subset(key).get_partition_keys())
+
+    def config_of(self, asset_key: str) -> Mapping[str, Any]:
+        """What a person set for the asset's step."""
+        ops = (self.found.run_config or {}).get("ops") or {}
+        step = ops.get("__".join(asset_key.split("/"))) or {}
+        config = step.get("config") or {}
+        return config if isinstance(config, Mapping) else {}
+
+
+def find_backfills(
+    instance: dg.DagsterInstance, launched_after: datetime
+) -> Iterator[list[FoundBackfill]]:
+    """Backfills that have not ended, and those launched lately, ended or not, page by page.
+
+    Args:
+        instance: Of Dagster.
+        launched_after: What ended and is older is not looked at, however much of it there is.
+
+    Yields:
+        Pages, newest first; a backfill that is both open and new comes twice.
+    """
+    from dagster._core.execution.backfill import (
+        BULK_ACTION_TERMINAL_STATUSES,
+        BulkActionsFilter,
+        BulkActionStatus,
+    )
+
+    is_open = [one for one in BulkActionStatus if one not in BULK_ACTION_TERMINAL_STATUSES]
+    yield from _pages(instance, BulkActionsFilter(statuses=is_open))
+    yield from _pages(instance, BulkActionsFilter(created_after=launched_after))
+
+
+def _pages(
+    instance: dg.DagsterInstance, wanted: "BulkActionsFilter"
+) -> Iterator[list[FoundBackfill]]:
+    cursor: str | None = None
+    while True:
+        page = instance.get_backfills(filters=wanted, cursor=cursor, limit=_PAGE)
+        if page:
+            yield [FoundBackfill(one) for one in page]
+        if len(page) < _PAGE:
+            return
+        cursor = page[-1].backfill_id
+
+
+def list_run_ids(instance: dg.DagsterInstance, dagster_backfill_id: str) -> list[str]:
+    """Runs that Dagster made of a backfill."""
+    return list(
+        instance.get_run_ids(dg.RunsFilter(tags={DAGSTER_BACKFILL_TAG: dagster_backfill_id}))
+    )
 
 
 def cancel_backfill(instance: dg.DagsterInstance, dagster_backfill_id: str) -> bool:

@@ -17,7 +17,8 @@ from typing import TextIO
 
 import psycopg
 
-from batch_assets.runs.backfill_states import BACKFILL_TAG
+from batch_assets.postgres.sql_files import read_query
+from batch_assets.runs.backfill_states import BACKFILL_TAG, DAGSTER_BACKFILL_TAG
 
 logger = logging.getLogger(__name__)
 
@@ -53,23 +54,44 @@ class Places:
         return "" if number is None else f"[{number}/{self.total}]"
 
 
+def find_backfill_id(
+    connect: Callable[[], psycopg.Connection], tags: Mapping[str, str], asset_keys: Sequence[str]
+) -> int | None:
+    """The number of the backfill that a run works for; None if it has none, or none yet.
+
+    Args:
+        connect: Opens a connection, which is closed here.
+        tags: Of the run.
+        asset_keys: What it loads, with slashes: a Dagster backfill of several assets is several.
+    """
+    dagster_backfill_id = tags.get(DAGSTER_BACKFILL_TAG)
+    if dagster_backfill_id is None:
+        number = tags.get(BACKFILL_TAG, "")
+        return int(number) if number.isdigit() else None
+    with closing(connect()) as conn:
+        row = conn.execute(
+            read_query("find_backfill_of_run"),
+            {"dagster_backfill_id": dagster_backfill_id, "asset_keys": list(asset_keys)},
+        ).fetchone()
+    return None if row is None else int(row[0])
+
+
 def read_places(
-    connect: Callable[[], psycopg.Connection], tags: Mapping[str, str], keys: Sequence[str]
+    connect: Callable[[], psycopg.Connection], backfill_id: int | None, keys: Sequence[str]
 ) -> Places:
     """The places of a run's partitions.
 
     Args:
         connect: Opens a connection, which is closed here.
-        tags: Of the run; say to which backfill it belongs.
+        backfill_id: The backfill that the run works for.
         keys: Partitions of the run, in order.
     """
-    number = tags.get(BACKFILL_TAG, "")
-    if number.isdigit():
+    if backfill_id is not None:
         with closing(connect()) as conn:
             rows = conn.execute(
                 "SELECT partition_key, position FROM ops.backfill_partitions"
                 " WHERE backfill_id = %s",
-                (int(number),),
+                (backfill_id,),
             ).fetchall()
         if rows:
             return Places({str(key): int(place) for key, place in rows}, len(rows))

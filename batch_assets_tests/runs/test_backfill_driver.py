@@ -277,6 +277,23 @@ def test_two_drivers_do_not_work_at_once(site: Site) -> None:
     assert site.drive() == [Step.LAUNCH]
 
 
+class Lingering(psycopg.Connection):
+    """One that the server takes a while to end."""
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_look_does_not_wait_for_the_server_to_end_the_last_one(site: Site) -> None:
+    conn = Lingering.connect(site.url)
+    drive_backfills(site.instance, site.graph, lambda: conn, now=NOW)
+    changes.cancel(site.conn, 1, "bob")
+
+    assert site.drive() == [Step.STOP]
+
+    super(Lingering, conn).close()
+
+
 def test_priority_reorders_the_runs_that_wait(site: Site) -> None:
     site.drive()
     run_id = site.plant_run(dg.DagsterRunStatus.NOT_STARTED)

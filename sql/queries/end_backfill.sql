@@ -16,7 +16,8 @@ SET state = CASE
         ELSE 'partial'
     END,
     problem = %(problem)s,
-    ended_at = clock_timestamp()
+    -- One that Dagster ended before anybody looked ended then.
+    ended_at = coalesce(%(ended_at)s, clock_timestamp())
 FROM counted
 WHERE b.backfill_id = %(backfill_id)s AND b.ended_at IS NULL
 RETURNING b.state

@@ -4,7 +4,8 @@ SELECT b.backfill_id, b.asset_key, b.feed, b.wanted, b.state, b.priority, b.is_f
        coalesce(b.symbols, '{}') AS symbols, b.first_key, b.last_key, b.retry_of,
        EXISTS (SELECT FROM ops.paused_feeds AS f WHERE f.feed = b.feed) AS is_feed_paused,
        s.dagster_backfill_id, s.held_at IS NOT NULL AS is_held,
-       s.end_status, b.partitions,
+       s.end_status, coalesce(s.is_adopted, false) AS is_adopted,
+       coalesce(s.is_shared, false) AS is_shared, b.partitions,
        ARRAY(SELECT e.done_tenths
              FROM ops.eta_accuracy AS e
              WHERE e.backfill_id = b.backfill_id) AS estimated_tenths

@@ -10,8 +10,7 @@ import psycopg
 
 from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.report import LoadReport, LoadState
-from batch_assets.runs.backfill_states import BACKFILL_TAG
-from batch_assets.runs.run_log import RunLog, open_run_log, read_places
+from batch_assets.runs.run_log import RunLog, find_backfill_id, open_run_log, read_places
 from batch_assets.settings import Settings
 
 _LEVELS = {
@@ -48,14 +47,15 @@ def open_step_log(
         facts: In each line: the feed, source, template or transfer.
     """
     run = context.run
-    number = run.tags.get(BACKFILL_TAG, "")
+    asset_keys = ["/".join(key.path) for key in context.selected_asset_keys]
+    number = find_backfill_id(connect, run.tags, asset_keys)
     has_keys = context.has_partition_key or context.has_partition_key_range
     return open_run_log(
         settings.state_dir,
         run.run_id,
         zone=ZoneInfo(settings.section("display").get("time_zone") or zone_name),
-        places=read_places(connect, run.tags, context.partition_keys if has_keys else ()),
-        facts={"backfill": int(number) if number.isdigit() else None, **facts},
+        places=read_places(connect, number, context.partition_keys if has_keys else ()),
+        facts={"backfill": number, **facts},
     )
 
 

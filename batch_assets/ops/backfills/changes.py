@@ -21,6 +21,7 @@ def pause(conn: psycopg.Connection, backfill_id: int, actor: str) -> Backfill:
     Raises:
         UnknownBackfill: There is none of that number.
         BackfillEnded: It is over, or being canceled.
+        RequestRefused: It was launched in Dagster together with other assets.
     """
     return _want(conn, backfill_id, Wanted.PAUSE, actor, "backfill.pause")
 
@@ -46,6 +47,7 @@ def _want(
         )
     if backfill.wanted is wanted:
         return backfill
+    _refuse_shared(conn, backfill)
     conn.execute(
         "UPDATE ops.backfills SET wanted = %s WHERE backfill_id = %s", (wanted, backfill_id)
     )
@@ -59,8 +61,11 @@ def set_priority(conn: psycopg.Connection, backfill_id: int, priority: int, acto
     Raises:
         UnknownBackfill: There is none of that number.
         BackfillEnded: It is over.
+        RequestRefused: It was launched in Dagster together with other assets.
     """
-    before = _lock_unfinished(conn, backfill_id).priority
+    backfill = _lock_unfinished(conn, backfill_id)
+    _refuse_shared(conn, backfill)
+    before = backfill.priority
     conn.execute(
         "UPDATE ops.backfills SET priority = %s WHERE backfill_id = %s", (priority, backfill_id)
     )
@@ -77,6 +82,22 @@ def _lock_unfinished(conn: psycopg.Connection, backfill_id: int) -> Backfill:
             f"`batch-assets retry --failed {backfill_id}` loads what failed as a new one"
         )
     return backfill
+
+
+def _refuse_shared(conn: psycopg.Connection, backfill: Backfill) -> None:
+    """Runs of a Dagster backfill over several assets load these together, and end together."""
+    row = conn.execute(
+        "SELECT dagster_backfill_id FROM ops.backfill_segments"
+        " WHERE backfill_id = %s AND is_shared AND ended_at IS NULL",
+        (backfill.backfill_id,),
+    ).fetchone()
+    if row is None:
+        return
+    raise RequestRefused(
+        f"backfill {backfill.backfill_id} was launched in Dagster as {row[0]} together with other "
+        f"assets, expected one that loads {backfill.asset_key} alone; cancel {row[0]} as a whole "
+        "on Dagster's page of it, or hold a feed with `batch-assets pause --feed NAME`"
+    )
 
 
 def retry_failed(conn: psycopg.Connection, backfill_id: int, actor: str) -> Launched:

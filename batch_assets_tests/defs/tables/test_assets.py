@@ -1,15 +1,21 @@
 """Transfers from the configuration file alone: assets, jobs, checks, metadata, command line."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+import psycopg
 import pytest
 
 from batch_assets.definitions import build_definitions
 from batch_assets.defs.common.resources import PostgresCopyResource
+from batch_assets.defs.operations.tracked_assets import tracked_assets
 from batch_assets.defs.tables.metadata import plot_of
+from batch_assets.ops.backfills.read import read_progress
 from batch_assets.ops.cli.main import run
+from batch_assets.runs.backfill_adoption import CodeLocation, adopt_backfills
+from batch_assets.runs.backfill_driver import drive_backfills
 from batch_assets.settings import load_settings
 from batch_assets_tests.defs.market_files import (
     evaluations,
@@ -19,6 +25,7 @@ from batch_assets_tests.defs.market_files import (
     verdict_of,
 )
 from batch_assets_tests.ingest.tables.transfers import Project
+from batch_assets_tests.runs.launched_in_dagster import end_in_dagster, launch_in_dagster
 
 CONFIGURATION = """
 [tables.transfers.by_day]
@@ -92,6 +99,36 @@ def test_a_range_of_days_backfills_in_one_run(project: Project, tmp_path: Path) 
     assert [line["load"] for line in written] == [
         days[line["partition"]].metadata["load_id"].value for line in written
     ]
+
+
+def test_days_of_a_backfill_that_dagster_launched_are_counted(
+    project: Project, tmp_path: Path
+) -> None:
+    made, now = definitions(project, tmp_path), datetime.now(UTC)
+    days = ["2024-09-30", "2024-10-01", "2024-10-02"]
+    repository = made.get_repository_def()
+    settings = load_settings({}, working_dir=tmp_path)
+
+    def connect() -> psycopg.Connection:
+        return psycopg.connect(project.target)
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        launch_in_dagster(instance, repository, "theirs", days, "tables/by_day", launched_at=now)
+        tags = {
+            "dagster/backfill": "theirs",
+            "dagster/asset_partition_range_start": days[0],
+            "dagster/asset_partition_range_end": days[-1],
+        }
+        job = made.resolve_job_def("table_transfer")
+        assert job.execute_in_process(instance=instance, tags=tags).success
+        end_in_dagster(instance, "theirs", "COMPLETED_SUCCESS")
+        tracked = tracked_assets(settings)
+        adopt_backfills(instance, CodeLocation(repository), tracked, connect, now=now)
+        drive_backfills(instance, repository.asset_graph, connect, now=now)
+
+    with connect() as conn:
+        seen = read_progress(conn, 1, now)
+    assert (seen.backfill.state, seen.success, seen.rows_inserted) == ("success", 3, 900)
 
 
 def test_incremental_run_shows_the_course_of_its_chunks(project: Project, tmp_path: Path) -> None:

@@ -73,6 +73,10 @@ ELSEWHERE = {
     "batch-assets demo": f"{_WHEEL}::test_an_installed_wheel_runs_the_demonstration",
     "batch-assets serve": f"{_WHEEL}::test_an_installed_wheel_runs_a_job_in_a_project_of_its_own",
     "dagster job execute": f"{_WHEEL}::test_an_installed_wheel_runs_a_job_in_a_project_of_its_own",
+    "dagster job backfill": (
+        "scenarios/test_launched_in_dagster.py::"
+        "test_what_dagsters_pages_launch_is_seen_from_its_launch_to_its_summary"
+    ),
     "batch-assets up": "ops/test_up.py::test_up_answers_and_leaves_nothing_behind_after_ctrl_c",
     "batch-assets logs": (
         "ops/cli/test_backfills.py::test_logs_of_all_runs_of_a_backfill_come_in_one_by_time"

@@ -97,7 +97,7 @@ def adopt_backfills(
             known = _known(conn, [found.dagster_backfill_id for found in page])
             for found in page:
                 if found.dagster_backfill_id not in known:
-                    adopted += _adopt(conn, instance, location, tracked, found)
+                    adopted += _adopt_if_sound(conn, instance, location, tracked, found)
         conn.execute("UPDATE ops.backfill_adoption SET looked_at = %s", (now,))
         conn.commit()
         return adopted
@@ -123,6 +123,23 @@ def _known(conn: psycopg.Connection, ids: Sequence[str]) -> set[str]:
     return {str(row[0]) for row in rows}
 
 
+def _adopt_if_sound(
+    conn: psycopg.Connection,
+    instance: dg.DagsterInstance,
+    location: CodeLocation,
+    tracked: Mapping[str, TrackedAsset],
+    found: door.FoundBackfill,
+) -> list[Adopted]:
+    try:
+        return _adopt(conn, instance, location, tracked, found)
+    except (dg.DagsterError, psycopg.DataError, UnicodeError) as error:
+        # Its partitions are no longer what they were at its launch, and Dagster fails it, too; or
+        # somebody typed what no text of the database can hold.
+        conn.rollback()
+        logger.warning("Dagster backfill %s is not followed: %s", found.dagster_backfill_id, error)
+        return []
+
+
 def _adopt(
     conn: psycopg.Connection,
     instance: dg.DagsterInstance,
@@ -134,7 +151,7 @@ def _adopt(
     assets = found.asset_keys(location.repository, location.name)
     adopted: list[Adopted] = []
     for asset_key in sorted(tracked.keys() & set(assets)):
-        keys = _partition_keys(found, asset_key, location.repository)
+        keys = found.partition_keys(asset_key, location.repository.asset_graph)
         if keys:
             is_shared = len(assets) > 1
             adopted += _insert(conn, tracked[asset_key], found, keys, is_shared=is_shared)
@@ -151,22 +168,6 @@ def _adopt(
             one.asset_key,
         )
     return adopted
-
-
-def _partition_keys(
-    found: door.FoundBackfill, asset_key: str, repository: dg.RepositoryDefinition
-) -> list[str]:
-    try:
-        return found.partition_keys(asset_key, repository.asset_graph)
-    except dg.DagsterError as error:
-        # Its partitions are no longer what they were at its launch; Dagster fails it, too.
-        logger.warning(
-            "Dagster backfill %s of %s cannot be read: %s; it is not followed",
-            found.dagster_backfill_id,
-            asset_key,
-            error,
-        )
-        return []
 
 
 def _insert(

@@ -197,10 +197,11 @@ class FoundBackfill:
 
     def config_of(self, asset_key: str) -> Mapping[str, Any]:
         """What a person set for the asset's step."""
-        ops = (self.found.run_config or {}).get("ops") or {}
-        step = ops.get("__".join(asset_key.split("/"))) or {}
-        config = step.get("config") or {}
-        return config if isinstance(config, Mapping) else {}
+        found: object = self.found.run_config
+        # Dagster looks at what somebody typed when a run begins, and not before.
+        for name in ("ops", "__".join(asset_key.split("/")), "config"):
+            found = found.get(name) if isinstance(found, Mapping) else None
+        return found if isinstance(found, Mapping) else {}
 
 
 def find_backfills(

@@ -406,3 +406,33 @@ def test_one_that_cannot_be_read_any_more_holds_up_no_other(
     assert [one.dagster_backfill_id for one in site.adopt()] == ["theirs"]
 
     assert ("gone" in caplog.text) == (partitions is not None)
+
+
+@pytest.mark.parametrize("symbol", ["\x00", "\ud800"])
+def test_symbols_that_no_text_can_hold_hold_up_no_other(
+    site: Site, symbol: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = {"ops": {"market__cn__daily_bars": {"config": {"symbols": [symbol]}}}}
+    site.launch("typed", CN, US, config=config)
+    site.launch("theirs")
+    caplog.set_level(logging.WARNING, "batch_assets")
+
+    assert [one.dagster_backfill_id for one in site.adopt()] == ["theirs"]
+
+    assert "Dagster backfill typed is not followed" in caplog.text
+    assert len(list_backfills(site.conn)) == 1
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"ops": ["market__cn__daily_bars"]},
+        {"ops": {"market__cn__daily_bars": {"config": {"force": "yes", "symbols": "600000"}}}},
+    ],
+)
+def test_what_was_typed_wrong_is_left_to_dagster(site: Site, config: dict[str, object]) -> None:
+    site.launch("theirs", config=config)
+
+    site.adopt()
+
+    assert (site.read().is_forced, site.read().symbols) == (False, ())

@@ -158,3 +158,35 @@ def test_whoever_may_only_read_changes_nothing(api: Api, client: httpx.Client) -
 
     assert {answer.status_code for answer in answers} == {403}
     assert client.get(path, headers=reader).json()["backfill"]["wanted"] == "run"
+
+
+def test_what_dagster_loads_with_other_assets_is_refused_with_what_to_do_instead(
+    client: httpx.Client, conn: psycopg.Connection
+) -> None:
+    path = launch(client)
+    conn.execute(
+        "INSERT INTO ops.backfill_segments (dagster_backfill_id, backfill_id, partitions,"
+        " is_adopted, is_shared) SELECT 'both', backfill_id, 10, true, true FROM ops.backfills"
+    )
+
+    answers = [client.post(f"{path}/{change}") for change in ("pause", "cancel")]
+    answers.append(client.put(f"{path}/priority", json={"priority": 5}))
+
+    for answer in answers:
+        assert answer.status_code == 422
+        assert "cancel both as a whole on Dagster's page of it" in answer.json()["detail"]
+    (kept,) = client.get(_ALL).json()["backfills"]
+    assert (kept["wanted"], kept["priority"]) == ("run", -10)
+
+
+def test_backfills_of_a_transfer_are_listed_by_its_asset(
+    client: httpx.Client, conn: psycopg.Connection
+) -> None:
+    launch(client)
+    launch(client, "2024-10-11", "2024-10-12")
+    conn.execute("UPDATE ops.backfills SET feed = 'tables/orders' WHERE backfill_id = 1")
+
+    answer = client.get(_ALL, params={"feed": "tables/orders"})
+
+    assert [one["backfill_id"] for one in answer.json()["backfills"]] == [1]
+    assert client.get(_ALL, params={"feed": "../orders"}).status_code == 422

@@ -214,6 +214,9 @@ def test_a_look_asks_dagster_for_what_is_open_or_new_however_much_it_remembers(s
     site.launch("open", launched_at=NOW - timedelta(days=3))
     site.launch("quick", launched_at=NOW - timedelta(minutes=30))
     end_in_dagster(site.instance, "quick", "COMPLETED_SUCCESS")
+    # As none can be: it ended before the last look, which would have seen it.
+    site.launch("before", launched_at=NOW - timedelta(minutes=90))
+    end_in_dagster(site.instance, "before", "COMPLETED_SUCCESS")
 
     listed = list(find_backfills(site.instance, NOW - timedelta(hours=1)))
     assert [[one.dagster_backfill_id for one in page] for page in listed] == [["open"], ["quick"]]
@@ -238,8 +241,10 @@ def test_progress_and_end_are_counted_from_runs_that_began_before_it_had_a_numbe
     assert site.drive() == []
 
     assert (site.progress().success, site.progress().failed) == (1, 1)
-    for key in TEN_DAYS[2:]:
+    for key in TEN_DAYS[2:9]:
         plant_load(site.conn, late, key)
+    unseen = site.plant_run("theirs", dg.DagsterRunStatus.SUCCESS)
+    plant_load(site.conn, unseen, TEN_DAYS[9])
     end_in_dagster(site.instance, "theirs", "COMPLETED_FAILED")
     assert site.drive() == [Step.END]
     assert (site.read().state, site.progress().success) == (BackfillState.PARTIAL, 9)
@@ -328,7 +333,7 @@ def test_one_of_several_assets_is_one_for_each_and_ends_as_a_whole_in_dagster(si
     assert [(one.backfill_id, one.asset_key) for one in site.adopt()] == [(1, CN), (2, US)]
     assert site.adopt() == []
 
-    run = site.plant_run("both", dg.DagsterRunStatus.QUEUED)
+    run = site.plant_run("both", dg.DagsterRunStatus.QUEUED, **{"dagster/priority": "9"})
     plant_load(site.conn, run, TEN_DAYS[0])
     assert site.drive() == []
     assert (site.progress(1).success, site.progress(2).success) == (1, 0)
@@ -345,6 +350,7 @@ def test_one_of_several_assets_is_one_for_each_and_ends_as_a_whole_in_dagster(si
     queued = site.instance.get_run_by_id(run)
     assert queued is not None
     assert queued.status is dg.DagsterRunStatus.QUEUED
+    assert queued.tags["dagster/priority"] == "9"
     seen = read_status(site.instance, "both")
     assert seen is not None
     assert seen.status == "REQUESTED"

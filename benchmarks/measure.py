@@ -5,6 +5,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,16 +115,20 @@ def server_cpu_seconds(postmaster: psutil.Process | None) -> float:
     """Processor time of a server so far: of processes that live, and of those that have ended."""
     if postmaster is None:
         return 0.0
-    total = 0.0
-    for process in (postmaster, *postmaster.children()):
-        try:
-            times = process.cpu_times()
-        except psutil.NoSuchProcess:
-            continue  # ended since it was listed; its parent has its time by now
-        total += times.user + times.system
-        if process == postmaster:
-            total += times.children_user + times.children_system
-    return total
+    while True:
+        ended, total = _ended_cpu_seconds(postmaster), 0.0
+        for process in (postmaster, *postmaster.children()):
+            with suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                total += times.user + times.system
+        # One that ends meanwhile is counted twice, or not at all.
+        if _ended_cpu_seconds(postmaster) == ended:
+            return total + ended
+
+
+def _ended_cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.children_user + times.children_system)
 
 
 def peak_memory_mb() -> float:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.child import run_child
 from benchmarks.command import Command, Setting, describe_run
 from benchmarks.day_loads import Checksums, DayLoads
 from benchmarks.figures import Figures, iter_turns
@@ -80,12 +81,14 @@ class UpsertBenchmark:
     Attributes:
         costs: Of each way and step.
         sums: What each way has stored after each step of this repetition.
+        peak_memory_mb: The most that a peer's process ever had; psql is not asked.
     """
 
     loads: DayLoads
     files: Deliveries
     costs: dict[tuple[str, str], list[Cost]] = field(default_factory=dict)
     sums: dict[tuple[str, str], Checksums] = field(default_factory=dict)
+    peak_memory_mb: dict[str, float] = field(default_factory=dict)
 
     def repeat(self, repetitions: int) -> None:
         """All ways in turn, after one round that nobody counts."""
@@ -142,7 +145,11 @@ class UpsertBenchmark:
 
         def load(files: DayFiles, is_fresh: bool) -> Cost | None:
             loaded = self.loads.peer(peer, files, is_upsert=True, is_fresh=is_fresh)
-            return loaded and loaded.cost
+            if loaded is None:
+                return None
+            peak = max(loaded.peak_memory_mb, self.peak_memory_mb.get(way, 0.0))
+            self.peak_memory_mb[way] = peak
+            return loaded.cost
 
         return load, peer.kind.table
 
@@ -164,6 +171,8 @@ class UpsertBenchmark:
         found.add_ratio("ratio_rerun_same_content_vs_upsert", fastest, same_content)
         found["ratio_rerun_vs_upsert"] = found.get("unchanged_ratio_vs_fastest", "absent")
         found["ratio_rerun_vs_upsert_spread"] = found.get("unchanged_ratio_vs_fastest_spread", "")
+        for name, peak in self.peak_memory_mb.items():
+            found[f"{name}_peak_memory_mb"] = peak
         for name, reason in self.loads.peers.absent.items():
             found[f"unchanged_ratio_vs_{name}"] = "absent"
             found[f"{name}_absent_because"] = reason
@@ -193,6 +202,16 @@ class UpsertBenchmark:
                 found.add_ratio(
                     f"{step}_cpu_ratio_vs_{way}", cpu_seconds, [cost.cpu_seconds for cost in ours]
                 )
+
+    def core_memory_mb(self) -> float:
+        """The higher peak of two fresh processes: a first load, and one that changes rows."""
+        loads = self.loads
+        empty_tables(loads.admin)
+        peaks = [
+            run_child("memory", files, loads.cache_dir, loads.server.url)["peak_memory_mb"]
+            for files in (self.files.base, self.files.steps["changed"])
+        ]
+        return max(peaks)
 
     def _ways(self, step: str) -> list[str]:
         return [way for way, its_step in self.costs if its_step == step]
@@ -226,6 +245,7 @@ def run_upsert(setting: Setting[Scale]) -> dict[str, object]:
             "psql": loads.psql.version if loads.psql else "absent",
             **_versions(peers),
             **benchmark.figures(),
+            "peak_memory_mb": benchmark.core_memory_mb(),
         }
 
 

@@ -5,14 +5,17 @@ COPY into a temporary table that is kept and INSERT ... ON CONFLICT, unnest of a
 After each turn all tables must hold the same rows, or the run is refused.
 """
 
-from collections.abc import Callable, Mapping
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from benchmarks.command import Command, OpenServer, Setting, describe_run
 from benchmarks.figures import Figures, iter_turns
-from benchmarks.measure import Cost, measure
+from benchmarks.measure import Cost, measure, peak_memory_mb
 from benchmarks.own_table import (
     SQL_TYPES,
     contract_of,
@@ -23,7 +26,7 @@ from benchmarks.own_table import (
     source_of,
     with_key,
 )
-from benchmarks.server import empty_tables
+from benchmarks.server import BenchmarkServer, empty_tables
 
 COLUMNS = with_key(("amount", pa.decimal128(20, 6)), ("note", pa.string()))
 _WAYS = ("core", "core_calls", "temp_table", "unnest", "executemany")
@@ -84,18 +87,30 @@ class SmallWindows:
         return works[way]
 
     def _core(self, way: str, rows: int) -> None:
-        contract = contract_of(f"bench.{way}", COLUMNS)
         server = self.opened.server
-        sources = [
-            source_of(number, lambda table=table: table)  # type: ignore[misc]
-            # reason: the default is what binds the table of this turn
-            for number, table in enumerate(self.windows)
-        ]
         if way == "core":
-            load_all(server, contract, sources, rows)
+            _load(server, way, self.windows, rows)
             return
-        for source in sources:
-            load_all(server, contract, [source], self.rows)
+        for number, table in enumerate(self.windows):
+            _load(server, way, [table], self.rows, first=number)
+
+    def memory_mb(self) -> float:
+        """The peak of a fresh process that loads the windows in one call."""
+        empty_tables(self.opened.admin)
+        self.opened.admin.execute("TRUNCATE bench.core")
+        described = {
+            "url": self.opened.server.url,
+            "rows": self.rows,
+            "windows": len(self.windows),
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.windows"],
+            input=json.dumps(described),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return float(json.loads(done.stdout))
 
     def _temp_table(self) -> None:
         with self.opened.server.connect() as conn:
@@ -150,6 +165,18 @@ class SmallWindows:
             found.add(f"{name}_{way}_cpu_us_per_row", [c.cpu_seconds / rows * 1e6 for c in costs])
 
 
+def _load(
+    server: BenchmarkServer, way: str, windows: Sequence[pa.Table], rows: int, first: int = 0
+) -> None:
+    contract = contract_of(f"bench.{way}", COLUMNS)
+    sources = [
+        source_of(number, lambda table=table: table)  # type: ignore[misc]
+        # reason: the default is what binds the table of this turn
+        for number, table in enumerate(windows, start=first)
+    ]
+    load_all(server, contract, sources, rows)
+
+
 def _names(columns: pa.Schema) -> str:
     return ", ".join(columns.names)
 
@@ -173,7 +200,15 @@ def run_windows(setting: Setting[Scale]) -> dict[str, object]:
             small = SmallWindows(opened, rows, windows)
             small.repeat(setting.repetitions)
             small.add_to(found)
+            found[f"rows_{rows}_peak_memory_mb"] = small.memory_mb()
     return found
 
 
 COMMAND = Command("windows", "small windows of a table of one's own", SCALES, run_windows)
+
+
+if __name__ == "__main__":
+    asked = json.loads(sys.stdin.read())
+    made = [small_window(number, asked["rows"]) for number in range(asked["windows"])]
+    _load(BenchmarkServer(asked["url"], None), "core", made, asked["rows"] * len(made))
+    sys.stdout.write(json.dumps(peak_memory_mb()))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from batch_assets.loading.pipeline import Group
 from batch_assets.loading.prepare import PreparedWindow
+from batch_assets.loading.turns import Turns
 
 # How long a window waits for others to join it, at most.
 _PATIENCE_SECONDS = 0.2
@@ -45,6 +46,7 @@ class HandOver:
     _others: deque[Group] = field(default_factory=deque)
     _is_reader_blocked: bool = False
     _is_finished: bool = False
+    _turns: Turns = field(default_factory=Turns)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def put(self, group: Group) -> bool:
@@ -146,4 +148,4 @@ class HandOver:
         self._taken_rows += rows
         if self._windows:
             self._changed.notify()
-        return Group(prepared=tuple(taken))
+        return Group(prepared=tuple(taken), turn=self._turns.begin())

@@ -23,7 +23,7 @@ from batch_assets.loading.history import check_history
 from batch_assets.loading.leases import Connector, Heartbeat
 from batch_assets.loading.loads import LoadContext, Outcome
 from batch_assets.loading.options import LoadOptions
-from batch_assets.loading.pipeline import prepare_groups
+from batch_assets.loading.pipeline import Group, prepare_groups
 from batch_assets.loading.prepare import WindowSource
 from batch_assets.loading.publish import Target
 from batch_assets.loading.publisher import Publisher
@@ -96,6 +96,7 @@ class _Session:
     _hand_over: HandOver = field(init=False)
     _failure: BaseException | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
+    _first_has_taken: threading.Event = field(default_factory=threading.Event)
     _reports: "queue.Queue[LoadReport | None]" = field(default_factory=queue.Queue)
 
     def run(self, items: Iterable[WindowSource | Outcome]) -> Iterator[LoadReport]:
@@ -106,7 +107,11 @@ class _Session:
         threads = [
             threading.Thread(target=self._prepare, args=(items,), name="load-prepare"),
             *(
-                threading.Thread(target=self._publish, name=f"load-publish-{number}")
+                threading.Thread(
+                    target=self._publish,
+                    kwargs={"is_first": number == 0},
+                    name=f"load-publish-{number}",
+                )
                 for number in range(self.options.publish_connections)
             ),
         ]
@@ -149,21 +154,35 @@ class _Session:
                     return
             self._hand_over.finish()
 
-    def _publish(self) -> None:
+    def _publish(self, *, is_first: bool) -> None:
         try:
-            with self._failing_together(), self.connect() as conn:
-                publisher = Publisher(
-                    conn, self.context, self.target, self.options, self.heartbeat, self._stop
-                )
-                while (group := self._hand_over.take()) is not None:
-                    # Large windows hold no memory yet: any number of them may wait here.
-                    if group.oversized is not None and not self.options.may_begin():
-                        continue
-                    for report in publisher.publish(group):
-                        self._reports.put(report)
-                    self._hand_over.release(group.size_bytes)
+            with self._failing_together():
+                # The first connects while windows are prepared. Others do when there is work for
+                # them too: most calls have one window.
+                group = None if is_first else self._take_after_first()
+                if is_first or group is not None:
+                    with self.connect() as conn:
+                        self._publish_on(conn, group)
         finally:
             self._reports.put(None)
+
+    def _take_after_first(self) -> Group | None:
+        self._first_has_taken.wait()
+        return self._hand_over.take()
+
+    def _publish_on(self, conn: psycopg.Connection, group: Group | None) -> None:
+        publisher = Publisher(
+            conn, self.context, self.target, self.options, self.heartbeat, self._stop
+        )
+        group = group or self._hand_over.take()
+        self._first_has_taken.set()
+        while group is not None:
+            # Large windows hold no memory yet: any number of them may wait here.
+            if group.oversized is None or self.options.may_begin():
+                for report in publisher.publish(group):
+                    self._reports.put(report)
+                self._hand_over.release(group.size_bytes)
+            group = self._hand_over.take()
 
     @contextmanager
     def _failing_together(self) -> Iterator[None]:
@@ -179,4 +198,5 @@ class _Session:
     def _halt(self) -> None:
         """Wake everybody who waits, so that all threads end after what they are doing."""
         self._stop.set()
+        self._first_has_taken.set()
         self._hand_over.wake()

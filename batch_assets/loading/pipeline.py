@@ -21,6 +21,7 @@ from batch_assets.loading.prepare import (
 )
 from batch_assets.loading.publish import Target
 from batch_assets.loading.report import LoadState, RecognisedBy
+from batch_assets.loading.turns import Turn
 from batch_assets.loading.window_checks import read_findings
 from batch_assets.loading.windows import KnownWindow, count_windows, read_windows
 
@@ -39,12 +40,14 @@ class Group:
         outcomes: Windows that only need a line in the ledger.
         failed: Windows that could not be prepared.
         oversized: One window that has to be staged; then the group holds nothing else.
+        turn: The place of prepared windows in the order of the load.
     """
 
     prepared: tuple[PreparedWindow, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     failed: tuple[FailedWindow, ...] = ()
     oversized: OversizedWindow | None = None
+    turn: Turn | None = None
 
     @property
     def size_bytes(self) -> int:

@@ -5,7 +5,7 @@ table, and only new and changed rows are written: an unchanged row costs no WAL.
 commits.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import psycopg
@@ -102,12 +102,14 @@ def publish_windows(
     load_ids: Mapping[str, int],
     *,
     force: bool = False,
+    before_checks: Callable[[], object] = lambda: None,
 ) -> dict[str, Published]:
     """Publish windows whose leases are held.
 
     Args:
         load_ids: ops.loads row by window key.
         force: Compare row by row even where the content hash says nothing changed.
+        before_checks: Called when the rows are there, before windows are compared with others.
 
     Returns:
         What happened, by window key.
@@ -149,6 +151,8 @@ def publish_windows(
         results[key] = checked_publish(item, counts, PublishPath.MERGE, before[key], after[key])
     # Rows that are the same again were judged when they came, but what they lack may be known now.
     doubtful = {k: before[k] for k in results if k not in after and known[k].state == _PARTIAL}
+    if context.contract.window_checks:
+        before_checks()
     whole = {item.window.key: item.rows for item in direct}
     findings = find_incomplete(conn, context, {**after, **doubtful}, whole)
     return {key: replace(item, finding=findings.get(key)) for key, item in results.items()}

@@ -43,6 +43,7 @@ from batch_assets.loading.publish import Published, publish_windows
 from batch_assets.loading.publishing import Publishing
 from batch_assets.loading.report import LoadReport, LoadState, quote
 from batch_assets.loading.shared_target import publish_shared
+from batch_assets.loading.turns import Turn, Turns
 
 # Between two looks at a window that somebody else is writing.
 _LEASE_POLL_SECONDS = 0.2
@@ -67,7 +68,8 @@ class Publisher(Publishing):
         if group.oversized is not None:
             yield from self._publish_oversized(group.oversized)
         if group.prepared:
-            yield from self._publish_prepared(list(group.prepared))
+            with group.turn or Turns().begin() as turn:
+                yield from self._publish_prepared(list(group.prepared), turn)
 
     def _record(self, outcomes: Sequence[Outcome]) -> list[LoadReport]:
         reports = self._write_outcomes(outcomes)
@@ -113,7 +115,7 @@ class Publisher(Publishing):
             seconds=failed.seconds,
         )
 
-    def _publish_prepared(self, pending: list[PreparedWindow]) -> Iterator[LoadReport]:
+    def _publish_prepared(self, pending: list[PreparedWindow], turn: Turn) -> Iterator[LoadReport]:
         deadline = time.monotonic() + self.options.lease_wait_seconds
         while pending:
             tokens, load_ids = self.open_windows([item.source for item in pending])
@@ -121,7 +123,9 @@ class Publisher(Publishing):
             pending = [item for item in pending if item not in mine]
             if mine:
                 with self.holding(tokens, load_ids):
-                    yield from self._commit(mine, tokens, load_ids)
+                    yield from self._commit(mine, tokens, load_ids, turn)
+            # What somebody else is writing keeps nobody waiting.
+            turn.end()
             if pending and time.monotonic() >= deadline:
                 yield from self._record([self._held(item.source) for item in pending])
                 return
@@ -223,17 +227,19 @@ class Publisher(Publishing):
         windows: Sequence[PreparedWindow],
         tokens: Mapping[str, int],
         load_ids: Mapping[str, int],
+        turn: Turn,
     ) -> Iterator[LoadReport]:
         """Publish windows in one transaction; if it is refused, each in one of its own."""
         try:
-            reports = self._publish_once(windows, tokens, load_ids)
+            reports = self._publish_once(windows, tokens, load_ids, turn)
         except (psycopg.DataError, psycopg.IntegrityError, BatchAssetsError) as error:
             self.conn.rollback()
             if isinstance(error, BatchAssetsError) and error.retryable:
                 raise
             if len(windows) > 1:
                 for item in windows:
-                    yield from self._commit([item], self._token_of(item, tokens), load_ids)
+                    token = self._token_of(item, tokens)
+                    yield from self._commit([item], token, load_ids, turn)
                 return
             reports = [self._close_failed(windows[0], error, tokens, load_ids)]
         yield from reports
@@ -260,13 +266,20 @@ class Publisher(Publishing):
         windows: Sequence[PreparedWindow],
         tokens: Mapping[str, int],
         load_ids: Mapping[str, int],
+        turn: Turn,
     ) -> list[LoadReport]:
         started = time.perf_counter()
         if self.context.contract.shares_target:
             published = publish_shared(self.conn, self.target, windows, load_ids)
         else:
             published = publish_windows(
-                self.conn, self.context, self.target, windows, load_ids, force=self.options.force
+                self.conn,
+                self.context,
+                self.target,
+                windows,
+                load_ids,
+                force=self.options.force,
+                before_checks=turn.wait,
             )
         reach("publish.after_copy")
         seconds = (time.perf_counter() - started) / len(windows)

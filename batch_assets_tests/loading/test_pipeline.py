@@ -1,6 +1,7 @@
 import threading
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from batch_assets.loading.load import load_windows
@@ -77,3 +78,19 @@ def test_a_failing_source_of_windows_ends_the_call_with_its_own_error(postgres: 
 
     names = [thread.name for thread in threading.enumerate()]
     assert [name for name in names if name.startswith(("load-", "lease-"))] == []
+
+
+def test_a_call_with_one_window_opens_two_connections(postgres: str) -> None:
+    create_table(postgres)
+    opened = 0
+
+    def connect() -> psycopg.Connection:
+        nonlocal opened
+        opened += 1
+        return connector(postgres)()
+
+    options = LoadOptions(publish_connections=4)
+    reports = load_windows(connect, CONTRACT, SCOPE, [source_of(many_rows(500), DAY)], options)
+
+    assert [report.state.value for report in reports] == ["success"]
+    assert opened == 2

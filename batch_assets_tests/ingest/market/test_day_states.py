@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -28,10 +28,18 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+def sessions(count: int) -> list[str]:
+    """Sessions of the exchange in a row."""
+    weekdays = (date(2024, 10, 8) + timedelta(days=number) for number in range(2 * count))
+    return [day.isoformat() for day in weekdays if day.weekday() < 5][:count]
+
+
 class Project:
     """A feed of by-day files and the database it is loaded into."""
 
-    def __init__(self, folder: Path, url: str, cache_dir: Path, chunk_rows: int) -> None:
+    def __init__(
+        self, folder: Path, url: str, cache_dir: Path, chunk_rows: int, connections: int = 1
+    ) -> None:
         self.folder, self.url, self.cache_dir = folder, url, cache_dir
         section = {
             "feeds": {
@@ -45,8 +53,7 @@ class Project:
             }
         }
         self.feed = build_feeds(section, folder)["cn"]
-        # One connection: days are published one after the other, in order.
-        self.loading = LoadingSettings(publish_connections=1, chunk_rows=chunk_rows)
+        self.loading = LoadingSettings(publish_connections=connections, chunk_rows=chunk_rows)
 
     def write(
         self, day: str, symbols: int, price: float, first: int = 0, *, repeated: int = 0
@@ -214,6 +221,34 @@ def test_small_days_published_together_see_each_other(
         FRIDAY: LoadState.FAILED,
         MONDAY: LoadState.PARTIAL,
     }
+
+
+def test_days_of_several_connections_are_compared_with_the_day_before(
+    postgres: str, tmp_path: Path, cache_dir: Path
+) -> None:
+    project = Project(tmp_path, postgres, cache_dir, 65_536, connections=3)
+    days = sessions(12)
+    for number, day in enumerate(days):
+        # From one day to the next fewer are missing than is allowed, over two days more are.
+        project.write(day, 3_000 - 15 * number, 10 + number)
+
+    reports = project.sync(*days)
+
+    assert [report.message for report in reports if report.load.state is LoadState.PARTIAL] == []
+    assert states(reports) == [LoadState.SUCCESS] * 12
+
+
+def test_copy_of_a_day_that_another_connection_writes_is_found(
+    postgres: str, tmp_path: Path, cache_dir: Path
+) -> None:
+    project = Project(tmp_path, postgres, cache_dir, 65_536, connections=3)
+    days = sessions(12)
+    for number, day in enumerate(days):
+        project.write(day, 3_000, 10 + number // 2)
+
+    reports = {report.key: report.load.state for report in project.sync(*days)}
+
+    assert [reports[day] for day in days] == [LoadState.SUCCESS, LoadState.FAILED] * 6
 
 
 def test_correction_that_makes_a_day_a_copy_leaves_the_old_rows(

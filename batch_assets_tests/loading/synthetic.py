@@ -133,3 +133,8 @@ def many_rows(count: int, price: str = "1.5") -> list[Row]:
 
 def days(count: int) -> list[date]:
     return [DAY + timedelta(days=number) for number in range(count)]
+
+
+def query(url: str, statement: str) -> list[tuple[object, ...]]:
+    with connector(url)() as conn:
+        return conn.execute(statement).fetchall()

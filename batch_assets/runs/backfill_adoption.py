@@ -43,12 +43,14 @@ class TrackedAsset:
         feed: What `pause --feed` and `history --feed` call it.
         target: Table its loads are recorded for.
         scope: Scope its loads are recorded for.
+        written_with_it: Assets that the same step always writes, by key.
     """
 
     asset_key: str
     feed: str
     target: str
     scope: str
+    written_with_it: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +150,15 @@ def _adopt(
     found: door.FoundBackfill,
 ) -> list[Adopted]:
     """A row for each of its assets that can be followed, all of them or none."""
-    assets = found.asset_keys(location.repository, location.name)
+    assets = set(found.asset_keys(location.repository, location.name))
+    graph = location.repository.asset_graph
     adopted: list[Adopted] = []
-    for asset_key in sorted(tracked.keys() & set(assets)):
-        keys = found.partition_keys(asset_key, location.repository.asset_graph)
+    for asset in sorted(tracked.values(), key=lambda one: one.asset_key):
+        of_it = assets & {asset.asset_key, *asset.written_with_it}
+        keys = found.partition_keys(min(of_it), graph) if of_it else []
         if keys:
-            is_shared = len(assets) > 1
-            adopted += _insert(conn, tracked[asset_key], found, keys, is_shared=is_shared)
+            config = found.config_of(asset.asset_key, graph)
+            adopted += _insert(conn, asset, found, keys, config, is_shared=assets > of_it)
     if adopted:
         run_ids = door.list_run_ids(instance, found.dagster_backfill_id)
         record_runs(conn, found.dagster_backfill_id, run_ids)
@@ -175,10 +179,10 @@ def _insert(
     asset: TrackedAsset,
     found: door.FoundBackfill,
     keys: list[str],
+    config: Mapping[str, object],
     *,
     is_shared: bool,
 ) -> list[Adopted]:
-    config = found.config_of(asset.asset_key)
     row = conn.execute(
         read_query("adopt_backfill"),
         {

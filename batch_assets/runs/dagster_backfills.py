@@ -97,9 +97,20 @@ def add_backfill(
             ),
             title=wanted.title,
             description=None,
-            run_config={"ops": {"__".join(key.path): {"config": dict(wanted.config)}}},
+            run_config=_config_of_step(graph, key, wanted.config),
         )
     )
+
+
+def _config_of_step(
+    graph: AssetGraph, key: dg.AssetKey, config: Mapping[str, object]
+) -> dict[str, object]:
+    return {"ops": {step_of(graph, key): {"config": dict(config)}}} if config else {}
+
+
+def step_of(graph: AssetGraph, key: dg.AssetKey) -> str:
+    """The step that writes an asset: what its configuration is under."""
+    return str(graph.get(key).assets_def.node_def.name)
 
 
 class _Keys:
@@ -195,11 +206,11 @@ class FoundBackfill:
         targets = self.found.get_asset_backfill_data(graph).target_subset
         return sorted(targets.get_partitions_subset(key).get_partition_keys())
 
-    def config_of(self, asset_key: str) -> Mapping[str, Any]:
+    def config_of(self, asset_key: str, graph: AssetGraph) -> Mapping[str, Any]:
         """What a person set for the asset's step."""
         found: object = self.found.run_config
         # Dagster looks at what somebody typed when a run begins, and not before.
-        for name in ("ops", "__".join(asset_key.split("/")), "config"):
+        for name in ("ops", step_of(graph, dg.AssetKey(asset_key.split("/"))), "config"):
             found = found.get(name) if isinstance(found, Mapping) else None
         return found if isinstance(found, Mapping) else {}
 

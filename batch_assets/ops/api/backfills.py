@@ -106,7 +106,7 @@ def launch(body: LaunchBody, token: Launcher, context: Context) -> LaunchAnswer:
 @router.get("/backfills", summary="List backfills, newest first", dependencies=READS)
 def history(
     context: Context,
-    feed: Annotated[str | None, Query(pattern=r"^(tables/)?[\w.-]{1,64}$")] = None,
+    feed: Annotated[str | None, Query(pattern=r"^((tables|documents)/)?[\w.-]{1,64}$")] = None,
     unfinished: bool = False,
     before: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 50,

@@ -135,7 +135,8 @@ def _migrations(patient: _Patient) -> str:
     if status.problems:
         raise MigrationError("; ".join(status.problems))
     if status.pending:
-        names = ", ".join(migration.name for migration in status.pending)
+        first, last = status.pending[0].name, status.pending[-1].name
+        names = first if first == last else f"{first} to {last}"
         raise MigrationError(
             f"{len(status.pending)} are not applied: {names}; expected none; apply them"
         )

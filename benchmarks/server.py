@@ -18,7 +18,7 @@ from batch_assets.postgres.connect import connect
 # Everything that a load writes to.
 _WRITTEN = (
     "market.daily_bars", "market.daily_bars_history", "ops.loads", "ops.windows",
-    "ops.dead_letters", "ops.checkpoints", "ops.leases",
+    "ops.dead_letters", "ops.checkpoints", "ops.leases", "ops.row_hashes",
 )  # fmt: skip
 _SETTINGS = (
     "server_version", "data_checksums", "fsync", "synchronous_commit", "full_page_writes",

@@ -138,6 +138,27 @@ AS $function$
     SELECT to_tsvector('pg_catalog.english'::regconfig, documents.search_terms(content))
 $function$;
 CREATE SEQUENCE ops.lease_tokens AS bigint INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1;
+CREATE OR REPLACE FUNCTION ops.tells_row_versions(target regclass)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+AS $function$
+    WITH RECURSIVE parts AS (
+        SELECT target::oid AS oid
+        UNION
+        SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN parts AS p ON i.inhparent = p.oid
+    )
+    SELECT coalesce(bool_and((c.relkind = 'p' OR c.relkind = 'r' AND m.amname = 'heap')
+                             AND NOT c.relhasrules
+                             AND NOT c.relrowsecurity
+                             AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS g
+                                             WHERE g.tgrelid = c.oid
+                                               AND NOT g.tgisinternal
+                                               AND g.tgenabled <> 'D')), false)
+    FROM parts AS p
+    JOIN pg_catalog.pg_class AS c ON c.oid = p.oid
+    LEFT JOIN pg_catalog.pg_am AS m ON m.oid = c.relam
+$function$;
 
 CREATE TABLE devices.alert_runs (
     device_sn text COLLATE "C" NOT NULL,
@@ -916,6 +937,22 @@ CREATE TABLE ops.rate_limits (
     CONSTRAINT rate_limits_tokens_are_there CHECK (((tokens >= (0)::double precision) AND (tokens <= capacity)))
 );
 
+CREATE TABLE ops.row_hashes (
+    target text NOT NULL,
+    scope text DEFAULT ''::text NOT NULL,
+    window_key text NOT NULL,
+    content_hash text NOT NULL,
+    contract_version text NOT NULL,
+    algorithm smallint NOT NULL,
+    system_identifier bigint NOT NULL,
+    written_by bigint NOT NULL,
+    row_versions text NOT NULL,
+    hashes bytea NOT NULL,
+    added bytea DEFAULT '\x'::bytea NOT NULL,
+    dropped bytea DEFAULT '\x'::bytea NOT NULL,
+    CONSTRAINT row_hashes_pkey PRIMARY KEY (target, scope, window_key)
+);
+
 CREATE TABLE ops.run_workers (
     run_id text NOT NULL,
     stage text NOT NULL,
@@ -1618,6 +1655,12 @@ COMMENT ON COLUMN ops.rate_limits.blocked_until IS 'The vendor asked for silence
 COMMENT ON COLUMN ops.rate_limits.breaker_state IS 'closed: requests pass; open: none passes until the cool-down is over; half_open: one probe is under way.';
 COMMENT ON COLUMN ops.rate_limits.failures IS 'Infrastructure failures since the last success.';
 COMMENT ON COLUMN ops.rate_limits.probe_until IS 'When another probe may be sent, if the present one never reports.';
+COMMENT ON TABLE ops.row_hashes IS 'Hashes of the rows of a window as they were last written; may be emptied at any time.';
+COMMENT ON COLUMN ops.row_hashes.written_by IS 'Transaction that published them, 64 bits (pg_current_xact_id).';
+COMMENT ON COLUMN ops.row_hashes.row_versions IS 'Rows of the window in the target by the transaction that wrote them (xmin), as xid:rows or the SHA-256 of that: any other write changes it.';
+COMMENT ON COLUMN ops.row_hashes.hashes IS 'One hash of 8 bytes, little-endian, for each row that was loaded.';
+COMMENT ON COLUMN ops.row_hashes.added IS 'Hashes that came since, each after its place of 4 bytes: a load in which little differs writes down only that.';
+COMMENT ON COLUMN ops.row_hashes.dropped IS 'Places of those of hashes that count no more, 4 bytes each.';
 COMMENT ON TABLE ops.run_workers IS 'One row per Dagster run: the process that answers for it.';
 COMMENT ON COLUMN ops.run_workers.stage IS 'created (by the process named here), launching (by it), working (in it); a later stage replaces an earlier one.';
 COMMENT ON COLUMN ops.run_workers.machine_id IS 'Of the operating system, empty where it has none; tells a restarted machine from another one of the same name.';
@@ -1635,3 +1678,4 @@ COMMENT ON ROUTINE documents.search_query(text) IS 'What a person typed as a con
 COMMENT ON ROUTINE documents.search_terms(text) IS 'Text as words for the index: pairs of characters where a script has no spaces, spaces for punctuation.';
 COMMENT ON ROUTINE documents.search_vector(text) IS 'What the index of documents.chunks holds for a text: English words by their stem, others as they are.';
 COMMENT ON ROUTINE market.daily_bars_as_of(timestamp with time zone) IS 'The rows of market.daily_bars as they were known at an instant.';
+COMMENT ON ROUTINE ops.tells_row_versions(regclass) IS 'Whether xmin says who wrote each row of a table, and each row is what was sent.';

@@ -20,12 +20,13 @@ from batch_assets.contracts.table import Scope, TableContract
 from batch_assets.loading.column_types import check_columns, read_columns
 from batch_assets.loading.hand_over import HandOver
 from batch_assets.loading.history import check_history
+from batch_assets.loading.known_rows import tells_versions
 from batch_assets.loading.leases import Connector, Heartbeat
 from batch_assets.loading.loads import LoadContext, Outcome
+from batch_assets.loading.merge import Target
 from batch_assets.loading.options import LoadOptions
 from batch_assets.loading.pipeline import Group, prepare_groups
 from batch_assets.loading.prepare import WindowSource
-from batch_assets.loading.publish import Target
 from batch_assets.loading.publisher import Publisher
 from batch_assets.loading.report import LoadReport
 from batch_assets.loading.windows import WindowSql
@@ -80,6 +81,7 @@ def read_target(conn: psycopg.Connection, context: LoadContext) -> Target:
         contract=contract,
         parts=WindowSql.of(context, window_type),
         has_revision="revision" in columns,
+        tells_versions=tells_versions(conn, contract),
     )
 
 

@@ -26,8 +26,9 @@ from batch_assets.loading.failures import Failure, close_failed
 from batch_assets.loading.leases import release_leases, require_leases
 from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.loads import Closing, PublishedWindow, close_published
+from batch_assets.loading.merge import merge_staged
 from batch_assets.loading.prepare import WindowSource, belonging_rules, check_window_limits
-from batch_assets.loading.publish import check_target, merge_staged
+from batch_assets.loading.publish import check_target
 from batch_assets.loading.publishing import Publishing
 from batch_assets.loading.refused_rows import merge_isolating
 from batch_assets.loading.report import (

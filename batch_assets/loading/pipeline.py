@@ -10,6 +10,7 @@ from batch_assets.contracts.table import Window
 from batch_assets.contracts.window_checks import Finding
 from batch_assets.loading.checkpoints import read_begun
 from batch_assets.loading.loads import LoadContext, Outcome
+from batch_assets.loading.merge import Target
 from batch_assets.loading.options import RECOGNISE_WINDOWS, always
 from batch_assets.loading.prepare import (
     FailedWindow,
@@ -19,7 +20,6 @@ from batch_assets.loading.prepare import (
     WindowSource,
     prepare_window,
 )
-from batch_assets.loading.publish import Target
 from batch_assets.loading.report import LoadState, RecognisedBy
 from batch_assets.loading.turns import Turn
 from batch_assets.loading.window_checks import read_findings

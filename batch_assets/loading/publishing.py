@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import psycopg
 
 from batch_assets.loading.loads import LoadContext
+from batch_assets.loading.merge import Target
 from batch_assets.loading.options import LoadOptions
-from batch_assets.loading.publish import Target
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from batch_assets.contracts.table import Window
 from batch_assets.errors import RejectLimitExceeded
 from batch_assets.loading.failures import server_words
 from batch_assets.loading.ledger import Ledger
-from batch_assets.loading.publish import Target, merge_staged, prefixed
+from batch_assets.loading.merge import Target, merge_staged, prefixed
 from batch_assets.loading.staging import StagingTable
 from batch_assets.postgres.names import column_list
 

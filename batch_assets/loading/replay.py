@@ -24,9 +24,10 @@ from batch_assets.loading.leases import Connector, Heartbeat, drop_leases, relea
 from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.load import read_target
 from batch_assets.loading.loads import Closing, LoadContext, close_running_load
+from batch_assets.loading.merge import MergeSql, Target
 from batch_assets.loading.options import LoadOptions
 from batch_assets.loading.prepare import PreparedWindow, WindowSource
-from batch_assets.loading.publish import MergeSql, Published, Target, publish_windows
+from batch_assets.loading.publish import Published, publish_windows
 from batch_assets.loading.publisher import Publisher
 from batch_assets.loading.replay_answers import (
     LETTER,

@@ -14,18 +14,16 @@ from psycopg import sql
 from batch_assets.contracts.table import TableContract
 from batch_assets.loading.copy import copy_batches
 from batch_assets.loading.ledger import Ledger
-from batch_assets.loading.prepare import PreparedWindow
-from batch_assets.loading.publish import (
+from batch_assets.loading.merge import (
     TEMPORARY_STAGING,
     MergeSql,
-    Published,
     Target,
-    check_target,
-    checked_publish,
     create_temporary_staging,
     merge_staged,
     with_load_id,
 )
+from batch_assets.loading.prepare import PreparedWindow
+from batch_assets.loading.publish import Published, check_target, checked_publish
 from batch_assets.loading.report import PublishPath
 
 
@@ -50,7 +48,7 @@ def publish_shared(
         LedgerImbalance: The server's counts do not add up; the caller rolls back.
     """
     lock_shared(conn, target)
-    rows = [with_load_id(item, load_ids) for item in windows]
+    rows = [with_load_id(item.rows, load_ids[item.window.key]) for item in windows]
     results: dict[str, Published] = {}
     for first, end in _without_common_keys(target.contract, rows):
         results |= _publish(conn, target, windows[first:end], rows[first:end], load_ids)

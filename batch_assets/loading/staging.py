@@ -18,8 +18,8 @@ from batch_assets.contracts.batch import RejectedRow, Violation
 from batch_assets.errors import LedgerImbalance
 from batch_assets.loading.copy import copy_batches
 from batch_assets.loading.loads import LoadContext
+from batch_assets.loading.merge import Target, forbid_nested_loops, prefixed
 from batch_assets.loading.prepare import WindowSource
-from batch_assets.loading.publish import Target, forbid_nested_loops, prefixed
 from batch_assets.postgres.names import column_list
 from batch_assets.postgres.sql_files import read_query
 

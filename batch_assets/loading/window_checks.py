@@ -54,7 +54,7 @@ def read_findings(
     """What the contract's checks say of windows as they are now; see `find_incomplete`."""
     if not row_counts or not context.contract.window_checks:
         return []
-    # The rows may be newer than the statistics: see forbid_nested_loops in publish.py. Loops over
+    # The rows may be newer than the statistics: see forbid_nested_loops in merge.py. Loops over
     # windows remain; before PostgreSQL 18 their price in the plan is such that it gets compiled.
     conn.execute("SET LOCAL enable_nestloop = off; SET LOCAL jit = off")
     parameters = {

@@ -1,6 +1,6 @@
 """What is known of each window since its last publish, and whether its input is the same again."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import LiteralString
 
@@ -104,14 +104,28 @@ class WindowSql:
             window_type=sql.SQL(window_type),
         )
 
-    def write(self, name: str, conn: psycopg.Connection) -> bytes:
-        """The text of a named query that needs no further parts; composed once.
+    def write(
+        self,
+        name: str,
+        conn: psycopg.Connection,
+        compose: Callable[[], sql.Composed] | None = None,
+        variant: str = "",
+    ) -> bytes:
+        """The text of a named query; composed once.
 
         Composing and scanning a statement takes longer than most of them take the server.
+
+        Args:
+            name: Of the query.
+            conn: Knows the encoding.
+            compose: Fills further parts in, always the same ones for a name and variant.
+            variant: Tells texts of one query apart.
         """
-        if name not in self._written:
-            self._written[name] = self.read(name).as_bytes(conn)
-        return self._written[name]
+        key = f"{name} {variant}"
+        if key not in self._written:
+            composed = compose() if compose else self.read(name)
+            self._written[key] = composed.as_bytes(conn)
+        return self._written[key]
 
     def read(self, name: str, **parts: sql.Composable) -> sql.Composed:
         """A named query with these parts, and further ones, filled in."""

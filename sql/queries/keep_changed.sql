@@ -6,6 +6,6 @@ SELECT {stored_columns},
        now(),
        s.load_id
 FROM {staging} AS s
-JOIN {target} AS t ON {key_match}
-WHERE {scope_match} AND {bounds_match} AND NOT ({is_same})
+JOIN {target_rows} ON {match}
+WHERE NOT ({is_same})
 FOR NO KEY UPDATE OF t

@@ -22,9 +22,9 @@ from batch_assets.loading.leases import Connector
 from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.load import read_target
 from batch_assets.loading.loads import LoadContext
+from batch_assets.loading.merge import Target
 from batch_assets.loading.options import LoadOptions
 from batch_assets.loading.prepare import RejectLimit, check_window_limits, count_reasons
-from batch_assets.loading.publish import Target
 from batch_assets.loading.refused_rows import merge_isolating
 from batch_assets.loading.staging import StagingTable, place_constants
 from batch_assets.loading.streams import Part, Stream, StreamOptions

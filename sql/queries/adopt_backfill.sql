@@ -1,14 +1,20 @@
 -- A backfill that was launched in Dagster itself, with its partitions, its segment and a line of the
 -- audit; no row if it was adopted before.
-WITH adopted AS (
+WITH launched AS (
+    -- By the server's clock it is no later than what is launched of it from here on.
+    SELECT least(%(launched_at)s, clock_timestamp()) AS launched_at
+),
+adopted AS (
     INSERT INTO ops.backfills (asset_key, feed, target, scope, first_key, last_key, partitions,
                                fingerprint, is_forced, symbols, priority, state, requested_by,
                                requested_at, started_at, adopted_from)
-    VALUES (%(asset_key)s, %(feed)s, %(target)s, %(scope)s, %(first_key)s, %(last_key)s,
-            %(partitions)s, %(fingerprint)s, %(is_forced)s, %(symbols)s, %(priority)s, 'running',
-            %(actor)s, %(launched_at)s, %(launched_at)s, %(dagster_backfill_id)s)
-    ON CONFLICT (adopted_from, asset_key) WHERE adopted_from IS NOT NULL DO NOTHING
-    RETURNING backfill_id
+    SELECT %(asset_key)s, %(feed)s, %(target)s, %(scope)s, %(first_key)s, %(last_key)s,
+           %(partitions)s, %(fingerprint)s, %(is_forced)s, %(symbols)s, %(priority)s, 'running',
+           %(actor)s, launched_at, launched_at, %(dagster_backfill_id)s
+    FROM launched
+    -- Of whichever index the other look was first in.
+    ON CONFLICT DO NOTHING
+    RETURNING backfill_id, requested_at
 ),
 partitioned AS (
     INSERT INTO ops.backfill_partitions (backfill_id, position, partition_key)
@@ -19,7 +25,7 @@ partitioned AS (
 segmented AS (
     INSERT INTO ops.backfill_segments (dagster_backfill_id, backfill_id, partitions, launched_at,
                                        is_adopted, is_shared)
-    SELECT %(dagster_backfill_id)s, backfill_id, %(partitions)s, %(launched_at)s, true, %(is_shared)s
+    SELECT %(dagster_backfill_id)s, backfill_id, %(partitions)s, requested_at, true, %(is_shared)s
     FROM adopted
 ),
 audited AS (

@@ -52,7 +52,9 @@ class DeviceSettings(BaseModel):
         description="where no map is stored yet; later `batch-assets devices reshard`",
     )
     file_batch_rows: int = Field(
-        default=40_000, ge=100, description="rows of a file that are read at a time"
+        default=40_000,
+        ge=100,
+        description="rows of files that are read at a time; shards share them",
     )
     batch_rows_min: int = Field(default=50, ge=1, description="continuous mode: smallest aim")
     batch_rows_max: int = Field(default=250, ge=1, description="continuous mode: largest batch")

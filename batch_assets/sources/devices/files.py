@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,8 @@ class Source:
         return pa.input_stream(place, compression=compression)
 
 
+CsvRow = tuple[int, list[str]]
+"""Row number, from 1 below the header, and fields."""
 Reader = Callable[[Source, int, int, str], Iterator[DeviceBatch]]
 
 
@@ -148,35 +150,44 @@ def read_lines(stream: pa.NativeFile) -> Iterator[bytes]:
 
 
 def _read_csv(source: Source, after_row: int, batch_rows: int, zone: str) -> Iterator[DeviceBatch]:
-    name = source.name
+    with open_csv(source) as (layout, lines):
+        rows: list[CsvRow] = []
+        number = 0
+        for number, row in lines:
+            if row and number > after_row:
+                rows.append((number, row))
+            if len(rows) >= batch_rows:
+                yield type_csv_rows(layout, rows, number, source.name, zone)
+                rows = []
+        if rows:
+            yield type_csv_rows(layout, rows, number, source.name, zone)
+
+
+@contextmanager
+def open_csv(source: Source) -> Iterator[tuple["Layout", Iterator[CsvRow]]]:
+    """What the columns of a CSV file are, and its rows; empty ones are counted too.
+
+    Raises:
+        UnreadableSource: It is no such file, or the body met what is no CSV.
+    """
     with source.open() as packed, io.BufferedReader(packed, 1 << 20) as stream:
         # A byte that is no UTF-8 stays visible, and costs no more than its value.
         text = io.TextIOWrapper(stream, "utf-8-sig", errors="backslashreplace", newline="")
         reader = csv.reader(text, strict=True)
         try:
-            names = [field.strip() for field in next(reader, [])]
-            layout = _layout(names, name)
-            rows: list[tuple[int, list[str]]] = []
-            number = 0
-            for row in reader:
-                number += 1
-                if row and number > after_row:
-                    rows.append((number, row))
-                if len(rows) >= batch_rows:
-                    yield _csv_batch(layout, rows, number, name, zone)
-                    rows = []
+            layout = _layout([field.strip() for field in next(reader, [])], source.name)
+            yield layout, enumerate(reader, 1)
         except csv.Error as error:
             raise UnreadableSource(
-                f"{name}: line {reader.line_num} is no CSV ({error}); what came before is loaded; "
-                "mend the quotes of that line, and save the file again"
+                f"{source.name}: line {reader.line_num} is no CSV ({error}); what came before is "
+                "loaded; mend the quotes of that line, and save the file again"
             ) from error
-        if rows:
-            yield _csv_batch(layout, rows, number, name, zone)
 
 
-def _csv_batch(
-    layout: "_Layout", rows: list[tuple[int, list[str]]], last_row: int, name: str, zone: str
+def type_csv_rows(
+    layout: "Layout", rows: Sequence[CsvRow], last_row: int, name: str, zone: str
 ) -> DeviceBatch:
+    """Type rows of one layout; those with other numbers of fields are dead letters."""
     width = len(layout.names)
     good = [row for row in rows if len(row[1]) == width]
     rejected = [_wrong_width(name, row, layout.names) for row in rows if len(row[1]) != width]
@@ -232,7 +243,7 @@ def _read_parquet(
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
+class Layout:
     """What the columns of a flat file are.
 
     Attributes:
@@ -252,7 +263,7 @@ class _Layout:
     metrics: Mapping[str, str]
 
 
-def _layout(names: list[str], file: str) -> _Layout:
+def _layout(names: list[str], file: str) -> Layout:
     keys = [name if name not in names[:place] else f"{name}#{place}"
             for place, name in enumerate(names)]  # fmt: skip
     device = next((name for name in DEVICE_NAMES if name in keys), None)
@@ -264,7 +275,7 @@ def _layout(names: list[str], file: str) -> _Layout:
                 for metric in METRICS
                 if (found := next((n for n in (metric.column, *metric.names) if n in keys), None))
             }
-            return _Layout(names, keys, kind, device, moment, metrics)
+            return Layout(names, keys, kind, device, moment, metrics)
     raise UnreadableSource(
         f"{file}: has the columns {', '.join(names) or '(none)'}, expected device_sn and one of "
         "measured_at, day or week; name the columns in the first line"
@@ -272,7 +283,7 @@ def _layout(names: list[str], file: str) -> _Layout:
 
 
 def _flat_batch(
-    layout: _Layout,
+    layout: Layout,
     table: pa.RecordBatch,
     numbers: pa.Array,
     last_row: int,

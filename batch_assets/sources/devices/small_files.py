@@ -1,7 +1,7 @@
 """Small files of device records, read together: their rows are numbered through, as one batch.
 
-Typing twenty rows costs as many calls of Arrow as typing twenty thousand. Lines of NDJSON wait
-until they are typed together; CSV and Parquet are typed file by file, and put together after that.
+Typing twenty rows costs as many calls of Arrow as typing twenty thousand. Lines of NDJSON, and rows
+of CSV with the same header, wait until they are typed together; Parquet is typed file by file.
 Which files go together, and what becomes of them, belongs in `ingest/devices/reading.py`.
 """
 
@@ -14,18 +14,21 @@ import pyarrow.compute as pc
 
 from batch_assets.sources.devices.bodies import DeviceBatch, read_bodies
 from batch_assets.sources.devices.files import (
+    CsvRow,
+    Layout,
     Source,
     kind_of,
+    open_csv,
     read_batches,
     read_lines,
     refusing_damage,
+    type_csv_rows,
 )
 from batch_assets.sources.devices.parse import RecordKind
 
 # As packed, and unpacked: how much of small files is in memory at a time.
 SMALL_FILE_BYTES = 1024 * 1024
 GATHERED_BYTES = 16 * 1024 * 1024
-_LINES = frozenset({".ndjson", ".jsonl"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,10 @@ class SmallFile:
     Attributes:
         last_row: The file ends here, from 1.
         row_count: Lines or rows that are left to be typed or were typed.
-        size_bytes: Of the lines.
-        lines: Row number and text, not typed yet.
+        size_bytes: Of what is not typed yet.
+        lines: Of NDJSON: row number and text, not typed yet.
+        layout: Of CSV: what its columns are.
+        cells: Of CSV: rows that are not typed yet.
         batches: Typed already.
     """
 
@@ -44,6 +49,8 @@ class SmallFile:
     row_count: int
     size_bytes: int = 0
     lines: Sequence[tuple[int, bytes]] = ()
+    layout: Layout | None = None
+    cells: Sequence[CsvRow] = ()
     batches: Sequence[DeviceBatch] = ()
 
 
@@ -63,9 +70,10 @@ def read_small_file(
     Raises:
         UnreadableSource: It is no such file, or is cut off.
     """
-    if kind_of(path) in _LINES:
+    read_alone = _NOT_TYPED.get(kind_of(path))
+    if read_alone is not None:
         with refusing_damage(name):
-            return _read_lines(Source(path, name, content), after_row, rows_max)
+            return read_alone(Source(path, name, content), after_row, rows_max)
     batches: list[DeviceBatch] = []
     rows = 0
     for batch in read_batches(
@@ -93,6 +101,23 @@ def _read_lines(source: Source, after_row: int, rows_max: int) -> SmallFile | No
     return SmallFile(number, len(lines), size_bytes, lines=lines)
 
 
+def _read_cells(source: Source, after_row: int, rows_max: int) -> SmallFile | None:
+    cells: list[CsvRow] = []
+    number = size_bytes = 0
+    with open_csv(source) as (layout, rows):
+        for number, row in rows:
+            if number <= after_row or not row:
+                continue
+            cells.append((number, row))
+            size_bytes += sum(map(len, row))
+            if len(cells) > rows_max or size_bytes > GATHERED_BYTES:
+                return None
+    return SmallFile(number, len(cells), size_bytes, layout=layout, cells=cells)
+
+
+_NOT_TYPED = {".ndjson": _read_lines, ".jsonl": _read_lines, ".csv": _read_cells}
+
+
 @dataclass(slots=True)
 class Gathering:
     """Small files that are read as one batch.
@@ -101,7 +126,7 @@ class Gathering:
         zone: Of times that name none.
         last_row: Row of the batch with which the last file ends.
         row_count: Rows of all files.
-        size_bytes: Of lines that are not typed yet.
+        size_bytes: Of what is not typed yet.
     """
 
     zone: str
@@ -109,6 +134,7 @@ class Gathering:
     row_count: int = 0
     size_bytes: int = 0
     _lines: list[tuple[int, bytes]] = field(default_factory=list)
+    _cells: dict[tuple[str, ...], tuple[Layout, list[CsvRow]]] = field(default_factory=dict)
     _batches: list[DeviceBatch] = field(default_factory=list)
 
     def has_room_for(self, file: SmallFile, rows_max: int) -> bool:
@@ -132,6 +158,9 @@ class Gathering:
         self.row_count += file.row_count
         self.size_bytes += file.size_bytes
         self._lines.extend((offset + number, line) for number, line in file.lines)
+        if file.layout is not None:
+            _, cells = self._cells.setdefault(tuple(file.layout.names), (file.layout, []))
+            cells.extend((offset + number, row) for number, row in file.cells)
         self._batches.extend(_renumbered(batch, offset) for batch in file.batches)
         return offset
 
@@ -140,6 +169,8 @@ class Gathering:
         batches = list(self._batches)
         if self._lines:
             batches.append(read_bodies(self._lines, self.last_row, "", self.zone))
+        for layout, cells in self._cells.values():
+            batches.append(type_csv_rows(layout, cells, self.last_row, "", self.zone))
         found: dict[RecordKind, list[pa.RecordBatch]] = {}
         for batch in batches:
             for kind, rows in batch.rows.items():

@@ -128,6 +128,26 @@ def test_each_window_of_a_group_is_compared_with_its_own_rows(
     assert sum(sent) < 2_400
 
 
+def test_few_rows_of_a_window_newer_than_the_statistics_are_looked_up(
+    database: str, conn: psycopg.Connection
+) -> None:
+    size, (first, second) = 5_000, days(2)
+    load(database, source_of(many_rows(size), first), contract=KEEPING)
+    conn.execute("ANALYZE prices")
+    rows = many_rows(size)
+    load(database, source_of(rows, second), contract=KEEPING)
+    read = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'prices'"
+    [before] = conn.execute(read).fetchone()
+
+    rows = [*((symbol, "9", None) for symbol, _, _ in rows[:200]), *rows[200:], ("T", "1", None)]
+    [report] = load(database, source_of(rows, second), contract=KEEPING)
+    [after] = conn.execute(read).fetchone()
+
+    assert changes_of(report) == (1, 200, size - 200, 0)
+    # Who wrote the rows is read twice. For each changed row it would be a million.
+    assert after - before < 4 * size
+
+
 @pytest.mark.parametrize(
     "edit",
     [

@@ -71,7 +71,8 @@ def hash_window(contract: TableContract, item: PreparedWindow) -> Hashes | None:
     # A contract that appends leaves a row with a known key as it is, whatever it says.
     is_append = contract.disposition is Disposition.APPEND
     names = contract.key if is_append else (*contract.key, *contract.compared_columns)
-    return hash_each_row(item.rows, names)
+    # The scope is part of where hashes are found.
+    return hash_each_row(item.rows, [n for n in names if n not in contract.scope_columns])
 
 
 def tells_versions(conn: psycopg.Connection, contract: TableContract) -> bool:

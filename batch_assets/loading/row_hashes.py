@@ -30,6 +30,9 @@ _SECOND = np.uint64(0x94D049BB133111EB)
 _UPPER = np.uint64(0xC2B2AE3D27D4EB4F)
 _IS_NULL = np.uint64(0x165667B19E3779F9)
 
+_ROUNDS = ((np.uint64(30), _FIRST), (np.uint64(27), _SECOND))
+_LAST_SHIFT = np.uint64(31)
+
 # Longer texts are hashed one by one; up to here eight bytes of all of them at a time are faster.
 _SHORT_BYTES = 64
 _WORD_MASKS = np.array([(1 << (8 * count)) - 1 for count in range(9)], np.uint64)
@@ -47,10 +50,15 @@ def hash_each_row(rows: pa.RecordBatch, names: Sequence[str]) -> Hashes | None:
         values = _values_of(column)
         if values is None:
             return None
-        if column.null_count:
-            is_null = pc.is_null(column).to_numpy(zero_copy_only=False)
-            values = np.where(is_null, _IS_NULL, values)
-        _mix_in(state, values)
+        if not column.null_count:
+            _mix_in(state, values)
+            continue
+        is_null = pc.is_null(column).to_numpy(zero_copy_only=False)
+        _mix_in(state, np.where(is_null, _IS_NULL, values))
+        # Once more, or a NULL would be the one value that looks like it.
+        again = state[is_null]
+        _mix_in(again, np.full(len(again), _IS_NULL))
+        state[is_null] = again
     return state
 
 
@@ -70,13 +78,15 @@ def are_among(hashes: Hashes, others: Hashes) -> Booleans:
 
 def _mix_in(state: Hashes, values: Hashes) -> None:
     """SplitMix64 of the state and the next column; which column it is counts too."""
+    shifted = np.empty_like(state)
     state ^= values
     state += _STEP
-    state ^= state >> np.uint64(30)
-    state *= _FIRST
-    state ^= state >> np.uint64(27)
-    state *= _SECOND
-    state ^= state >> np.uint64(31)
+    for shift, factor in _ROUNDS:
+        np.right_shift(state, shift, out=shifted)
+        state ^= shifted
+        state *= factor
+    np.right_shift(state, _LAST_SHIFT, out=shifted)
+    state ^= shifted
 
 
 def _values_of(column: pa.Array) -> Hashes | None:
@@ -111,6 +121,9 @@ def _texts_of(column: pa.Array) -> Hashes:
     padded = np.zeros(size + 8, np.uint8)
     padded[:size] = np.frombuffer(data or b"", np.uint8, size, int(offsets[0]) if size else 0)
     longest = int(lengths.max(initial=0))
+    if longest * len(lengths) == size and _repeats(padded[:size], longest):
+        # Sources, currencies and the like: one text in every row.
+        return np.repeat(_texts_of(column.slice(0, 1)), len(column))
     if longest <= _SHORT_BYTES:
         if longest * len(lengths) == size:
             return _hash_equally_long(padded, len(lengths), longest)
@@ -122,6 +135,11 @@ def _texts_of(column: pa.Array) -> Hashes:
         value = padded[starts[row] : starts[row] + lengths[row]].data
         hashes[row] = int.from_bytes(hashlib.blake2b(value, digest_size=8).digest(), "little")
     return hashes
+
+
+def _repeats(octets: Bytes, length: int) -> bool:
+    """Whether more than one text of a length, one after the other, are all the same."""
+    return len(octets) > length > 0 and bool((octets[length:] == octets[:-length]).all())
 
 
 def _hash_equally_long(padded: Bytes, count: int, length: int) -> Hashes:

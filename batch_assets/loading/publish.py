@@ -119,7 +119,8 @@ def publish_windows(
     doubtful = {k: before[k] for k in results if k not in after and known[k].state == _PARTIAL}
     if context.contract.window_checks:
         before_checks()
-    whole = {item.window.key: item.rows for item in direct}
+    written = (*direct, *merged)
+    whole = {i.window.key: i.rows for i in written if i.rows.num_rows == after[i.window.key]}
     findings = find_incomplete(conn, context, {**after, **doubtful}, whole)
     return {key: replace(item, finding=findings.get(key)) for key, item in results.items()}
 

@@ -43,10 +43,15 @@ _LOOK_UP_SHARE = 10
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """One window, compared with what is known of it."""
+    """One window, compared with what is known of it.
+
+    Attributes:
+        sends_all: Rows that are known are sent nevertheless.
+    """
 
     compared: Compared
     load_id: int
+    sends_all: bool
 
     @property
     def key(self) -> str:
@@ -55,7 +60,7 @@ class _Window:
     @property
     def known(self) -> int:
         is_known = self.compared.is_known
-        return 0 if is_known is None else int(np.count_nonzero(is_known))
+        return 0 if is_known is None or self.sends_all else int(np.count_nonzero(is_known))
 
     @property
     def unknown(self) -> int:
@@ -64,7 +69,9 @@ class _Window:
     def unknown_rows(self) -> pa.RecordBatch:
         """What has to be sent."""
         rows, is_known = self.compared.item.rows, self.compared.is_known
-        return self._with_load_id(rows if is_known is None else rows.filter(pa.array(~is_known)))
+        if is_known is None or self.sends_all:
+            return self._with_load_id(rows)
+        return self._with_load_id(rows.filter(pa.array(~is_known)))
 
     def known_rows(self) -> pa.RecordBatch:
         """What need not be sent."""
@@ -116,12 +123,13 @@ class Difference:
 
     def _compare_hashes(self, *, force: bool) -> list[_Window]:
         known: dict[str, KnownHashes] = {}
-        if self.versions_before is not None and not force:
+        if self.versions_before is not None:
             known = recall(self.conn, self.context, self._windows(), self.versions_before)
         return [
             _Window(
                 Compared.of(self.target.contract, item, known.get(item.window.key)),
                 self.load_ids[item.window.key],
+                sends_all=force,
             )
             for item in self.items
         ]

@@ -287,6 +287,19 @@ def test_force_compares_every_row(database: str, sent: list[int]) -> None:
     assert sent == [1_000]
 
 
+def test_force_writes_no_hashes_that_are_written_down_already(
+    database: str, conn: psycopg.Connection, sent: list[int]
+) -> None:
+    load(database, source_of(ROWS))
+    load(database, source_of(CHANGED))
+    [report] = load(database, source_of(CHANGED), force=True)
+    sizes = conn.execute("SELECT length(hashes), length(added) FROM ops.row_hashes").fetchone()
+
+    assert changes_of(report) == (0, 0, 1_000, 0)
+    assert sent == [1, 1_000]
+    assert sizes == (8_000, 12)
+
+
 def test_a_publish_that_fails_leaves_the_hashes_as_they_were(
     database: str, conn: psycopg.Connection, sent: list[int]
 ) -> None:

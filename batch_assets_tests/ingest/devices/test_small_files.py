@@ -2,8 +2,7 @@
 
 import gzip
 import signal
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +11,11 @@ import psycopg
 import pytest
 
 from batch_assets.ingest.devices import reading
-from batch_assets.ingest.devices.files import list_waiting, scan_device_folder
+from batch_assets.ingest.devices.files import (
+    list_waiting,
+    read_progress,
+    scan_device_folder,
+)
 from batch_assets.ingest.devices.shards import change_shard_count
 from batch_assets_tests.ingest.devices.continuous_worker import Work, working
 from batch_assets_tests.ingest.devices.landing import (
@@ -233,19 +236,27 @@ def test_killed_load_costs_no_more_than_the_parts_in_hand(
     assert_all_is_done(postgres, rows)
 
 
-def test_order_is_kept_while_a_shard_is_added(postgres: str, root: Path) -> None:
+def test_order_is_kept_while_a_shard_is_added(
+    postgres: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = make_rows(4 * _FILES * _ROWS)
     drop_many(root, rows)
+    looks: list[int] = []
 
-    def add_shard() -> None:
-        wait_until(lambda: rows_read(postgres) > 500, "the first rows", 60)
-        with psycopg.connect(postgres) as conn:
-            change_shard_count(conn, 5)
+    def read_progress_and_add_shard(
+        conn: psycopg.Connection, file_ids: Sequence[int]
+    ) -> Mapping[int, Sequence[int]]:
+        looks.append(len(file_ids))
+        if len(looks) == 4:
+            # Waits for what the shards have in hand; parts that wait for them are of the old map.
+            with psycopg.connect(postgres) as other:
+                change_shard_count(other, 5)
+        return read_progress(conn, file_ids)
 
-    adding = threading.Thread(target=add_shard)
-    adding.start()
+    monkeypatch.setattr(reading, "GATHERED_FILES", _FILES // 2)
+    monkeypatch.setattr(reading, "read_progress", read_progress_and_add_shard)
+
     report = run(Plan(postgres, str(root), batch_rows=60))
-    adding.join()
 
     assert (report.map_changes, report.failed_shards) == (1, {})
     assert report.ledgers[4].read > 0

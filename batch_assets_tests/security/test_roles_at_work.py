@@ -5,6 +5,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,18 @@ import pytest
 from psycopg import sql
 
 from batch_assets.definitions import build_definitions
+from batch_assets.defs.operations.tracked_assets import tracked_assets
 from batch_assets.ops.access import create_token
 from batch_assets.ops.cli.main import run
 from batch_assets.ops.scope import Scope
 from batch_assets.postgres import migrate
+from batch_assets.runs.backfill_adoption import CodeLocation, adopt_backfills
+from batch_assets.runs.backfill_driver import drive_backfills
 from batch_assets.settings import current_settings, load_settings
 from batch_assets_tests.conftest import PostgresServer, database_name
 from batch_assets_tests.ingest.devices.landing import body_of
 from batch_assets_tests.ops.api.conftest import Api
+from batch_assets_tests.runs.launched_in_dagster import end_in_dagster, launch_in_dagster
 
 pytestmark = pytest.mark.long
 
@@ -268,6 +273,30 @@ def test_the_api_answers_every_question_and_does_what_it_is_asked(roles: Site) -
     assert wrong == []
     assert ask(roles.of("reader"), "SELECT count(*)::int FROM devices.inbox") == [(1,)]
     assert ("ann",) in ask(roles.of("reader"), "SELECT DISTINCT actor FROM ops.audit")
+
+
+def test_the_loader_follows_what_dagsters_pages_launch(
+    roles: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_in(roles, roles.of("loader"), monkeypatch)
+    settings = load_settings(dict(os.environ), working_dir=roles.folder)
+    repository = build_definitions(settings).get_repository_def()
+    now = datetime.now(UTC)
+
+    def connect() -> psycopg.Connection:
+        return psycopg.connect(roles.of("loader"))
+
+    with dg.DagsterInstance.from_config(str(roles.folder)) as instance:
+        asset = "market/examples/daily_bars"
+        launch_in_dagster(instance, repository, "theirs", [DAY], asset, launched_at=now)
+        location, tracked = CodeLocation(repository), tracked_assets(settings)
+        (adopted,) = adopt_backfills(instance, location, tracked, connect, now=now)
+        end_in_dagster(instance, "theirs", "CANCELED", now)
+        drive_backfills(instance, repository.asset_graph, connect, now=now)
+
+    number = adopted.backfill_id
+    seen = f"SELECT state, adopted_from FROM ops.backfills WHERE backfill_id = {number}"
+    assert ask(roles.of("reader"), seen) == [("canceled", "theirs")]
 
 
 def test_limits_are_those_of_the_role(roles: Site) -> None:

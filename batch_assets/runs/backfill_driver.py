@@ -111,8 +111,10 @@ class _Drive:
         """One look; a backfill that Dagster refuses is closed, and does not hold up the others."""
         dagster_id: str | None = self.row["dagster_backfill_id"]
         status = door.read_status(self.instance, dagster_id) if dagster_id else None
-        is_over = status is None or status.status.is_final
         runs = self._unfinished_runs()
+        # Dagster calls a backfill of a job so once all its runs are in the queue.
+        is_handed_on = status is not None and status.status is DagsterState.COMPLETED
+        is_over = status is None or (status.status.is_final and not (is_handed_on and runs))
         if self.row["is_adopted"] and dagster_id is not None:
             self._record_runs(dagster_id, runs, is_over=is_over)
         rest = self._rest()
@@ -160,7 +162,7 @@ class _Drive:
             case Step.HOLD if dagster_id is not None:
                 return self._hold(dagster_id, runs)
             case Step.STOP if dagster_id is not None:
-                return self._stop(dagster_id)
+                return self._stop(dagster_id, runs)
             case Step.END:
                 error = status.error if status is not None else ""
                 return self._end(error, status.ended_at if status is not None else None)
@@ -286,9 +288,7 @@ class _Drive:
         self.conn.commit()
         if self.row["is_shared"]:
             return Driven(self.backfill_id, Step.HOLD, f"{dagster_id} goes on with other assets")
-        queued = [run.run_id for run in runs if run.status is _QUEUED]
-        for run_id in queued:
-            self.instance.run_coordinator.cancel_run(run_id)
+        queued = self._clear_queue(runs)
         if not runs and door.cancel_backfill(self.instance, dagster_id):
             self.conn.execute(
                 "UPDATE ops.backfill_segments SET end_status = %s"
@@ -296,12 +296,22 @@ class _Drive:
                 (_HELD, dagster_id, self.backfill_id),
             )
             self.conn.commit()
-        return Driven(self.backfill_id, Step.HOLD, f"{len(queued)} runs are out of the queue")
+        return Driven(self.backfill_id, Step.HOLD, f"{queued} runs are out of the queue")
 
-    def _stop(self, dagster_id: str) -> Driven | None:
-        if not door.cancel_backfill(self.instance, dagster_id):
+    def _stop(self, dagster_id: str, runs: list[dg.DagsterRun]) -> Driven | None:
+        if door.cancel_backfill(self.instance, dagster_id):
+            return Driven(self.backfill_id, Step.STOP, f"Dagster ends {dagster_id}")
+        # What Dagster calls completed it does not end: days being loaded end by themselves.
+        queued = self._clear_queue(runs) if self.row["is_adopted"] else 0
+        if not queued:
             return None
-        return Driven(self.backfill_id, Step.STOP, f"Dagster ends {dagster_id}")
+        return Driven(self.backfill_id, Step.STOP, f"{queued} runs are out of the queue")
+
+    def _clear_queue(self, runs: list[dg.DagsterRun]) -> int:
+        queued = [run.run_id for run in runs if run.status is _QUEUED]
+        for run_id in queued:
+            self.instance.run_coordinator.cancel_run(run_id)
+        return len(queued)
 
     def _end(self, problem: str, ended_at: datetime | None = None) -> Driven:
         """Close it.

@@ -15,8 +15,8 @@ from batch_assets.runs.backfill_states import BACKFILL_TAG, DAGSTER_BACKFILL_TAG
 from batch_assets.runs.backfill_steps import Step
 from batch_assets.runs.dagster_backfills import read_status
 from batch_assets_tests.ops.backfills.planted import TEN_DAYS, plant_load
-from batch_assets_tests.runs.dagster_site import CN, ELSE, US, Site
-from batch_assets_tests.runs.launched_in_dagster import end_in_dagster
+from batch_assets_tests.runs.dagster_site import CN, ELSE, NOW, US, Site
+from batch_assets_tests.runs.launched_in_dagster import end_in_dagster, launch_job_in_dagster
 
 
 @pytest.fixture
@@ -168,3 +168,46 @@ def test_a_failed_load_is_listed_once_with_the_backfill_of_its_feed(site: Site) 
     site.drive()
 
     assert [one.backfill_id for one in read_failures(site.conn)] == [1]
+
+
+def test_a_job_backfill_goes_on_until_its_runs_have_ended(site: Site) -> None:
+    began, handed = NOW - timedelta(hours=2), NOW - timedelta(hours=1)
+    launch_job_in_dagster(site.instance, "job", TEN_DAYS, launched_at=began)
+    site.adopt()
+    runs = [site.plant_run("job", dg.DagsterRunStatus.STARTED) for _ in range(2)]
+    # Dagster calls it completed once all of its runs are in the queue.
+    end_in_dagster(site.instance, "job", "COMPLETED", handed)
+
+    assert site.drive() == []
+
+    for key in TEN_DAYS:
+        plant_load(site.conn, runs[0], key, started_at=NOW)
+    for run in runs:
+        site.end_run(run)
+    assert site.drive() == [Step.END]
+    assert (site.read().state, site.read().ended_at) == ("success", NOW + timedelta(seconds=2))
+
+
+def test_cancel_takes_runs_of_a_job_backfill_out_of_the_queue(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch_job_in_dagster(site.instance, "job", TEN_DAYS, launched_at=NOW)
+    site.adopt()
+    queued = site.plant_run("job", dg.DagsterRunStatus.QUEUED)
+    active = site.plant_run("job", dg.DagsterRunStatus.STARTED)
+    gate = open_gate(site.connect, active, "cn", {DAGSTER_BACKFILL_TAG: "job"})
+    end_in_dagster(site.instance, "job", "COMPLETED", NOW)
+    # The queue of this instance is none; that of the daemon ends a run as this does.
+    monkeypatch.setattr(site.instance.run_coordinator, "cancel_run", site.end_run)
+    changes.cancel(site.conn, 1, "bob")
+
+    assert site.drive() == [Step.STOP]
+
+    run = site.instance.get_run_by_id(queued)
+    assert run is not None
+    assert run.status is dg.DagsterRunStatus.CANCELED
+    assert not gate.may_begin()
+    assert site.drive() == []
+    site.end_run(active)
+    assert site.drive() == [Step.END]
+    assert site.read().state == "canceled"

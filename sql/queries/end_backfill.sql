@@ -4,7 +4,8 @@ WITH counted AS (
     SELECT count(*) FILTER (WHERE state = 'success'
                                   OR state = 'skipped' AND reason = 'already_present') AS good,
            count(*) FILTER (WHERE state = 'partial') AS partial,
-           count(*) FILTER (WHERE state NOT IN ('success', 'skipped', 'partial')) AS bad
+           count(*) FILTER (WHERE state NOT IN ('success', 'skipped', 'partial')) AS bad,
+           max(finished_at) AS finished_at
     FROM ops.backfill_outcomes
     WHERE backfill_id = %(backfill_id)s
 )
@@ -16,8 +17,12 @@ SET state = CASE
         ELSE 'partial'
     END,
     problem = %(problem)s,
-    -- One that Dagster ended before anybody looked ended then.
-    ended_at = coalesce(%(ended_at)s, clock_timestamp())
+    -- One that Dagster ended before anybody looked ended then, and with its last partition where
+    -- Dagster was done with it sooner.
+    ended_at = CASE
+        WHEN %(ended_at)s::timestamptz IS NULL THEN clock_timestamp()
+        ELSE greatest(%(ended_at)s::timestamptz, counted.finished_at)
+    END
 FROM counted
 WHERE b.backfill_id = %(backfill_id)s AND b.ended_at IS NULL
 RETURNING b.state

@@ -393,7 +393,7 @@ def test_loads_and_edits_in_any_order_agree_with_a_plain_model(
     monkeypatch.setattr(difference, "_LOOK_UP_SHARE", share)
     contract = replace(CONTRACT, disposition=disposition, history_table=history)
 
-    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(_STEPS)
     def check(steps: list[tuple[list[Row], list[tuple[str, str]], bool]]) -> None:
         conn.execute(

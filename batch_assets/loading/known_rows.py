@@ -9,6 +9,7 @@ table. All other rows are sent and compared by the server. Nothing here commits.
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 
@@ -25,6 +26,11 @@ from batch_assets.postgres.sql_files import read_query
 
 # Sending fewer rows than this costs less than remembering them.
 SMALLEST_WINDOW_ROWS = 500
+
+# A first load of a window that ended longer ago leaves no hashes: corrections come late, and seldom
+# later than a quarter, and for all of a history they would make its load a tenth dearer. What does
+# change later is remembered from then on.
+OLD_AFTER = timedelta(days=90)
 
 # Written down as they are up to here, as a hash beyond.
 _VERSIONS_LENGTH = 200
@@ -73,6 +79,11 @@ def hash_window(contract: TableContract, item: PreparedWindow) -> Hashes | None:
     names = contract.key if is_append else (*contract.key, *contract.compared_columns)
     # The scope is part of where hashes are found.
     return hash_each_row(item.rows, [n for n in names if n not in contract.scope_columns])
+
+
+def is_likely_to_change(window: Window) -> bool:
+    """Whether it pays to remember the first rows of a window; always where it has no end."""
+    return window.ends_at is None or window.ends_at > datetime.now(UTC) - OLD_AFTER
 
 
 def tells_versions(conn: psycopg.Connection, contract: TableContract) -> bool:

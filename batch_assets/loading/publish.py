@@ -15,7 +15,13 @@ from batch_assets.contracts.window_checks import Finding
 from batch_assets.errors import LedgerImbalance
 from batch_assets.loading.copy import copy_batches
 from batch_assets.loading.difference import Difference
-from batch_assets.loading.known_rows import Compared, count, read_versions, remember
+from batch_assets.loading.known_rows import (
+    Compared,
+    count,
+    is_likely_to_change,
+    read_versions,
+    remember,
+)
 from batch_assets.loading.ledger import Ledger
 from batch_assets.loading.loads import LoadContext
 from batch_assets.loading.merge import Target, with_load_id
@@ -197,6 +203,7 @@ def _copy(
     """Copy into empty windows; returns what they have then."""
     batches = (with_load_id(item.rows, load_ids[item.window.key]) for item in windows)
     copy_batches(conn, target.parts.target, target.copy_schema, batches)
-    hashed = (Compared.of(target.contract, item) for item in windows)
+    recent = [item for item in windows if is_likely_to_change(item.window)]
+    hashed = (Compared.of(target.contract, item) for item in recent)
     remember(conn, context, target, ((window, None) for window in hashed))
     return count_windows(conn, target.parts, [item.window for item in windows])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import psycopg
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batch_assets.contracts.disposition import Disposition
+from batch_assets.contracts.table import Window
 from batch_assets.errors import LedgerImbalance
 from batch_assets.loading import difference, known_rows
 from batch_assets.loading.copy import copy_batches
@@ -31,6 +33,12 @@ APPENDING = replace(CONTRACT, disposition=Disposition.APPEND)
 KEEPING = replace(CONTRACT, history_table="public.prices_history")
 ROWS = many_rows(1_000)
 CHANGED = [("S0000500", "9", None), *ROWS[:500], *ROWS[501:]]
+
+
+@pytest.fixture(autouse=True)
+def first_loads_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However old the days of these tests are."""
+    monkeypatch.setattr(known_rows, "OLD_AFTER", timedelta(days=36_500))
 
 
 @pytest.fixture
@@ -85,6 +93,33 @@ def test_only_new_and_changed_rows_are_sent(
     assert sent == [2, 1]
     assert ("S0000500", Decimal(9), None) in rows_of(database)
     assert ("T", Decimal(1), "noted") in rows_of(database)
+
+
+def test_rows_of_an_old_window_are_remembered_when_they_first_change(
+    database: str, sent: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_rows, "OLD_AFTER", timedelta(days=90))
+    load(database, source_of(ROWS))
+    [report] = load(database, source_of(CHANGED))
+    [again] = load(database, source_of([*CHANGED, ("T", "1", None)]))
+
+    assert changes_of(report) == (0, 1, 999, 0)
+    assert changes_of(again) == (1, 0, 1_000, 0)
+    assert sent == [1_000, 1]
+
+
+@pytest.mark.parametrize(
+    ("ended_days_ago", "is_likely"), [(-1, True), (0, True), (88, True), (92, False)]
+)
+def test_a_window_is_likely_to_change_for_a_quarter(
+    monkeypatch: pytest.MonkeyPatch, ended_days_ago: int, is_likely: bool
+) -> None:
+    monkeypatch.setattr(known_rows, "OLD_AFTER", timedelta(days=90))
+    today = datetime.now(UTC).date()
+    window = Window.of_day(today - timedelta(days=ended_days_ago + 1))
+
+    assert known_rows.is_likely_to_change(window) is is_likely
+    assert known_rows.is_likely_to_change(Window("all"))
 
 
 def test_a_contract_that_appends_sends_rows_with_new_keys(database: str, sent: list[int]) -> None:

@@ -4,6 +4,8 @@ No value passes through a binary float. Powers of ten cost nothing: the text is 
 shifted by the exponent, and the same 128-bit integers are then seen at the column's own scale.
 """
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Context, Decimal, InvalidOperation
 from functools import lru_cache
@@ -26,6 +28,14 @@ _WIDE = pa.decimal256(76, 38)
 _DIGITS_OF_64_BITS = 20
 _MAX_READ_SCALE = 20
 _EXACT = Context(prec=120, rounding="ROUND_HALF_EVEN")
+
+
+_HAS_DIGIT = re.compile(r"\d")
+
+
+def has_numbers(nulls: Iterable[str]) -> bool:
+    """Whether a spelling of null may be one of a number."""
+    return any(_HAS_DIGIT.search(text) for text in nulls)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ Whether a typed bar is plausible belongs in contract.py; how cells are read in c
 workbooks.py.
 """
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from batch_assets.sources.market.numbers import (
     NumberColumn,
     adopt_decimals,
     adopt_texts,
+    has_numbers,
     parse_numbers,
 )
 from batch_assets.sources.market.raw_table import RawTable
@@ -41,8 +41,6 @@ PARSER_VERSION = "1"
 
 LINE = "line"
 """Name under which a record is kept whole that does not have the columns of its file."""
-
-_HAS_DIGIT = re.compile(r"\d")
 
 
 @dataclass(slots=True)
@@ -69,7 +67,7 @@ class BarParser:
             for name in NUMBERS
         }
         self._nulls = pa.array(self.feed.nulls, pa.string())
-        self._nulls_have_numbers = any(_HAS_DIGIT.search(text) for text in self.feed.nulls)
+        self._nulls_have_numbers = has_numbers(self.feed.nulls)
 
     def parse(self, raw: RawTable, day: date | None) -> SourceBatch:
         """Type one raw table.

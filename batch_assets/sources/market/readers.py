@@ -80,7 +80,7 @@ def read_tables(
     if packed is FileFormat.ZIP:
         yield from _read_zip(path, identity, feed, numbers)
     elif packed is FileFormat.PARQUET:
-        yield from read_parquet_tables(path, identity, feed)
+        yield from read_parquet_tables(path, identity, feed, numbers)
     else:
         yield from read_workbook_tables(path, identity, feed)
 

@@ -20,6 +20,7 @@ from batch_assets.sources.market.columns import locate
 from batch_assets.sources.market.containers import FileIdentity, open_checked
 from batch_assets.sources.market.csv_blocks import check_places
 from batch_assets.sources.market.feed import FileFeed
+from batch_assets.sources.market.numbers import NumberColumn, has_numbers
 from batch_assets.sources.market.raw_table import RawTable, layout_of
 
 _BATCH_ROWS = 32_768
@@ -106,8 +107,12 @@ def _text(cell: _Cell) -> str | None:
     return cell.isoformat() if isinstance(cell, date) else str(cell)
 
 
-def read_parquet_tables(path: Path, identity: FileIdentity, feed: FileFeed) -> Iterator[RawTable]:
+def read_parquet_tables(
+    path: Path, identity: FileIdentity, feed: FileFeed, numbers: Mapping[str, NumberColumn]
+) -> Iterator[RawTable]:
     """Read a Parquet file, one table a batch of rows."""
+    # A spelling of null that is a number is looked for in texts.
+    exact = {} if has_numbers(feed.nulls) else numbers
     try:
         with open_checked(path, identity) as stream:
             file = pq.ParquetFile(stream)
@@ -116,7 +121,11 @@ def read_parquet_tables(path: Path, identity: FileIdentity, feed: FileFeed) -> I
             check_places(feed, missing, names, identity.name)
             first_row = 1
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
-                yield _parquet_table(batch, places, identity.name, first_row, feed.zone_name)
+                cells = {
+                    target: _cells(target, batch.column(place), exact, feed.zone_name)
+                    for target, place in places.items()
+                }
+                yield _parquet_table(batch, cells, places, identity.name, first_row, feed.zone_name)
                 first_row += batch.num_rows
     except pa.ArrowException as error:
         raise UnreadableSource(
@@ -125,7 +134,12 @@ def read_parquet_tables(path: Path, identity: FileIdentity, feed: FileFeed) -> I
 
 
 def _parquet_table(
-    batch: pa.RecordBatch, places: Mapping[str, int], file: str, first_row: int, zone_name: str
+    batch: pa.RecordBatch,
+    cells: dict[str, pa.Array],
+    places: Mapping[str, int],
+    file: str,
+    first_row: int,
+    zone_name: str,
 ) -> RawTable:
     def originals(indices: Sequence[int]) -> list[Original]:
         chosen = batch.take(pa.array(indices, pa.int64()))
@@ -134,15 +148,34 @@ def _parquet_table(
 
     return RawTable(
         file=file,
-        columns={
-            target: _column_text(batch.column(place), zone_name) for target, place in places.items()
-        },
+        columns=cells,
         rows=np.arange(batch.num_rows, dtype=np.int64) + first_row,
         read_rows=batch.num_rows,
         column_count=batch.num_columns,
         originals=originals,
         layout=layout_of(batch.schema.names, places),
     )
+
+
+def _cells(
+    target: str, values: pa.Array, exact: Mapping[str, NumberColumn], zone_name: str
+) -> pa.Array:
+    """Cells as the parser takes them: exact numbers and days as they are, all else as text."""
+    column = exact.get(target)
+    kind = values.type
+    if column is not None and column.shift is not None and _is_exact(kind):
+        # More decimals than the column has, or digits: the parser rounds and judges texts.
+        with contextlib.suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            return values.cast(column.read_type)
+    if target == "date" and pa.types.is_date32(kind):
+        coded = values.dictionary_encode()
+        days = _column_text(coded.dictionary, zone_name)
+        return pa.DictionaryArray.from_arrays(coded.indices, days)
+    return _column_text(values, zone_name)
+
+
+def _is_exact(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_decimal128(kind) or pa.types.is_integer(kind))
 
 
 def _column_text(values: pa.Array, zone_name: str) -> pa.Array:

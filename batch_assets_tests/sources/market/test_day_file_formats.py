@@ -144,6 +144,40 @@ def test_parquet_is_read_exactly_and_not_a_number_is_rejected(
     assert batch.rejected[0].original["volume"] == "6"
 
 
+@pytest.mark.parametrize("volume_unit", ["share", "lot", 250])
+@pytest.mark.parametrize("nulls", [["", "NA"], ["", "0"]], ids=["words", "a number"])
+@pytest.mark.parametrize(
+    "kind",
+    [pa.int32(), pa.uint64(), pa.int64(), pa.decimal128(38, 0), pa.decimal128(24, 9)],
+    ids=str,
+)
+def test_exact_numbers_of_parquet_are_what_their_texts_are(
+    folder: Path, make_source: SourceMaker, kind: pa.DataType, nulls: list[str], volume_unit: object
+) -> None:
+    numbers = [0, 1, 2**31 - 1, None]
+    if kind == pa.decimal128(24, 9):
+        numbers += [Decimal("1.5"), Decimal("0.000000001"), Decimal(10) ** 14]
+    if kind == pa.decimal128(38, 0):
+        numbers += [Decimal(10) ** 20, Decimal(10) ** 37]
+    count = len(numbers)
+    volumes = pa.array(numbers, kind)
+    columns = {
+        "date": pa.array([DAY] * count, pa.date32()),
+        "symbol": [f"60000{number}.SH" for number in range(count)],
+        **{name: ["1"] * count for name in ("open", "high", "low", "close", "amount")},
+    }
+    found = []
+    for cells in (volumes, volumes.cast(pa.string())):
+        pq.write_table(pa.table({**columns, "volume": cells}), folder / f"{ISO}.parquet")
+        source = make_source(files="{date}.parquet", nulls=nulls, volume_unit=volume_unit)
+        opened = open_day(source)
+        (batch,) = read_all(opened)
+        found.append((batch.rows.to_pylist(), rules_by_row([batch]), dict(opened.notes)))
+
+    assert found[0] == found[1]
+    assert found[0][0]
+
+
 @pytest.mark.parametrize(
     ("moment", "zone"),
     [

@@ -200,7 +200,9 @@ def fork_a_daemon(pid_file: str) -> str:
         os.waitpid(between, 0)
         return "left"
     os.setsid()
-    if os.fork() == 0:
-        write_whole(pid_file, str(os.getpid()))
+    # Told by its parent, who is waited for: it may be ended before it could tell itself.
+    if daemon := os.fork():
+        write_whole(pid_file, str(daemon))
+    else:
         time.sleep(600)
     os._exit(0)

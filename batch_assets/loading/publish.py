@@ -94,17 +94,7 @@ def publish_windows(
     # Rows that come to an empty window are new; asking what it held would be a trip for nothing.
     are_new = all(item.rows.num_rows and not before[item.window.key] for item in windows)
     known = {} if force or are_new else read_windows(conn, context, keys)
-    results: dict[str, Published] = {}
-    direct: list[PreparedWindow] = []
-    merged: list[PreparedWindow] = []
-    for item in windows:
-        rows_before = before[item.window.key]
-        if _is_same_content(item, known.get(item.window.key), context, rows_before):
-            results[item.window.key] = _unchanged(item, rows_before)
-        elif rows_before == 0:
-            direct.append(item)
-        else:
-            merged.append(item)
+    results, direct, merged = _divide(windows, known, context, before)
     after: dict[str, int] = {}
     if direct:
         after |= _copy(conn, context, target, direct, load_ids)
@@ -129,6 +119,27 @@ def publish_windows(
     whole = {i.window.key: i.rows for i in written if i.rows.num_rows == after[i.window.key]}
     findings = find_incomplete(conn, context, {**after, **doubtful}, whole)
     return {key: replace(item, finding=findings.get(key)) for key, item in results.items()}
+
+
+def _divide(
+    windows: Sequence[PreparedWindow],
+    known: Mapping[str, KnownWindow],
+    context: LoadContext,
+    before: Mapping[str, int],
+) -> tuple[dict[str, Published], list[PreparedWindow], list[PreparedWindow]]:
+    """Results of windows that say the same again, empty windows, and those that have rows."""
+    results: dict[str, Published] = {}
+    direct: list[PreparedWindow] = []
+    merged: list[PreparedWindow] = []
+    for item in windows:
+        key = item.window.key
+        if _is_same_content(item, known.get(key), context, before[key]):
+            results[key] = _unchanged(item, before[key])
+        elif before[key] == 0:
+            direct.append(item)
+        else:
+            merged.append(item)
+    return results, direct, merged
 
 
 def _is_same_content(
